@@ -13,7 +13,7 @@ from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.parked import NotParked, Parked, ParkedTable, Place
 from shared.poison import Halted, Poison
-from shared.rpc.paging import PAGE_MAX, Number, Page
+from shared.rpc.paging import PAGE_MAX, Number, Page, query_of
 from shared.telemetry import EVENTS_REPLAYED, logger
 
 SERVICE_NAME = "c360.parked.v1.ParkedService"
@@ -38,7 +38,7 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
         self._replay = replay
 
     async def ListParked(self, request: pb.ListParkedRequest, context: Any) -> pb.ListParkedResponse:
-        parked, token = await self._page(Page(request, PLACES))
+        parked, token = await self._page(request, request)
         return pb.ListParkedResponse(parked=[_parked(one) for one in parked], next_page_token=token)
 
     async def GetParked(self, request: pb.GetParkedRequest, context: Any) -> pb.GetParkedResponse:
@@ -51,7 +51,7 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
     async def ReplayParked(self, request: pb.ReplayParkedRequest, context: Any) -> pb.ReplayParkedResponse:
         if request.all:
             whole = pb.ListParkedRequest(page_size=PAGE_MAX, page_token=request.page_token)
-            parked, token = await self._page(Page(whole, PLACES))
+            parked, token = await self._page(whole, request)
             results = [await self._replay_one(one.parked_id, one) for one in parked]
             return pb.ReplayParkedResponse(results=results, next_page_token=token)
         if not request.parked_ids:
@@ -80,7 +80,11 @@ class ParkedApi(parked_pb2_grpc.ParkedServiceServicer):
         )
         return pb.DiscardParkedResponse(parked=_parked(discarded))
 
-    async def _page(self, page: Page[Place]) -> tuple[Sequence[Parked], str]:
+    async def _page(
+        self, asked: pb.ListParkedRequest, request: pb.ListParkedRequest | pb.ReplayParkedRequest
+    ) -> tuple[Sequence[Parked], str]:
+        """Each service that parks has a list of its own."""
+        page = Page(asked, PLACES, self._service.encode() + query_of(request))
         return page.cut(await self._table.page(page.after or BEFORE_ALL, page.wanted), lambda one: one.place)
 
     async def _replay_one(self, parked_id: bytes, parked: Parked | None) -> pb.ReplayResult:

@@ -189,6 +189,20 @@ def test_events_are_read_page_by_page_from_either_end(ask: Ask, active: tuple[st
         assert pages == expected
 
 
+def test_a_page_of_another_list_query_or_customer_is_refused(ask: Ask, active: tuple[str, str], ada: tuple[str, str]) -> None:
+    user, position = active
+    cursor = ask(f"user_id:{user}", "events", at_least_as_fresh=position, limit=4, sort="asc").json()["cursor"]
+    asked = {"limit": 3, "next": cursor["next"]}
+    assert names(ask(f"email:{user}@example.com", "events", sort="asc", **asked)) == ALL[4:7], "she is the same by another name"
+    others = [
+        ask(f"user_id:{user}", "events", sort="desc", **asked),
+        ask(f"user_id:{user}", "events", sort="asc", include="Bought", **asked),
+        ask(f"user_id:{user}", "external_ids", **asked),
+        ask(f"user_id:{ada[0]}", "events", sort="asc", at_least_as_fresh=ada[1], **asked),
+    ]
+    assert [(one.status_code, one.json()["error"]["reason"]) for one in others] == [(400, "PAGE_TOKEN_INVALID")] * 4
+
+
 def test_events_are_chosen_by_name_and_time(ask: Ask, active: tuple[str, str]) -> None:
     user, position = active
     asked = {"at_least_as_fresh": position, "sort": "asc", "limit": 100}

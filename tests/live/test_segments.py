@@ -13,7 +13,7 @@ from c360.profile.v1 import segment_pb2 as pb
 
 from services.profile import memberships
 from services.profile.api.places import Places
-from services.profile.api.segments import SegmentApi
+from services.profile.api.segments import BY_PLACE, SegmentApi
 from services.profile.app import Instant
 from services.profile.composition import ProfileSettings, compose
 from services.profile.domain.golden import golden_record
@@ -26,7 +26,7 @@ from shared.errors import InvalidInput, NotFound, NotFreshEnough, NotPermitted, 
 from shared.events.catalogue import Entry
 from shared.ids import derived_id, partition_of, to_text
 from shared.instants import END_OF_TIME, SECOND, from_timestamp, now_us, to_timestamp
-from shared.rpc.paging import token_of
+from shared.rpc.paging import Page
 from shared.vault import DataKey
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, tracked
 from tests.live.test_profile_rules import AUDIT, activated, command
@@ -360,7 +360,7 @@ async def test_members_are_listed_by_page_for_a_purpose_that_may_see_them(inside
     assert (shown, withheld) == ([to_text(stream) for stream in permitting], len(streams) - len(permitting))
     changes = await api.ListMembershipChanges(pb.ListMembershipChangesRequest(segment="kiel", purpose=wanted.name), Deadline(0))
     assert ({one.customer_id for one in changes.changes}, changes.withheld_count) == (set(shown), withheld)
-    request.page_token = token_of(b"another's")
+    request.page_token = Page(pb.ListSegmentMembersRequest(segment="kiel", purpose=wanted.name), BY_PLACE).token_of(b"another's")
     with pytest.raises(InvalidInput, match="page token"):
         await api.ListSegmentMembers(request, Deadline(0))
     request.page_token = ""

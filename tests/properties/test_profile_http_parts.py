@@ -36,7 +36,9 @@ def asked(record: GoldenRecord, seeing: list[str], question: dict[str, Any]) -> 
     query = query_of(urlencode(question).encode(), "traits")
     profile = Profile(record, 1, {}, {}, RULES)
     target = Target("main", "user_id:u", "traits")
-    return Read(target, record.members[0], query, wanted_by(query, "traits"), purpose("contract", *seeing), Instant(), profile)
+    return Read(
+        target, record.members[0], query, wanted_by(query, "traits", "contract"), purpose("contract", *seeing), Instant(), profile
+    )
 
 
 @given(

@@ -3,11 +3,12 @@
 from typing import Any, cast
 
 import pytest
+from c360.profile.v1.history_pb2 import ListProfileChangesRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.profile.api.change_messages import diff_message
-from services.profile.api.history import _page
+from services.profile.api.history import _message
 from services.profile.app import NOW, Instant
 from services.profile.belonging import Belongings
 from services.profile.domain.clocks import Order
@@ -16,12 +17,14 @@ from services.profile.enforcement import REDACTED, release
 from services.profile.explaining import Explaining
 from shared.errors import CustomerError, WrongState
 from shared.instants import SECOND
+from shared.rpc.paging import BY_NUMBER, PAGE_MAX, Page
 from tests.properties.past_store import AUDIT, PARTITIONS
 from tests.properties.pasts import CUSTOMERS
 from tests.properties.test_profile_changes import Story, instants, stories
 from tests.properties.test_profile_time import orders
 
 COMPUTED = {"orders", "spent", "since"}
+WHOLE = Page(ListProfileChangesRequest(page_size=PAGE_MAX), BY_NUMBER)
 SEGMENTS = {"segment:frequent", "segment:silent", "segment:kielers", "segment:reached"}
 
 
@@ -53,13 +56,13 @@ async def test_nor_is_it_told_how_it_changed(steps: list[Any], who: int, order: 
     """Of one who was erased, at whatever instants; and all of it is said to be withheld."""
     story = Story([(False, ("order", who, SECOND, 5)), *steps, (False, ("erase", who, 31 * SECOND))], 0)
     walked = await story.past.walks.page(CUSTOMERS[who], AUDIT, order, Instant(known_at=40 * SECOND), None, 1_000)
-    listed = _page(walked, AUDIT, set[str](), 1_000)
+    listed = _message(walked, AUDIT, set[str](), WHOLE)
     assert not COMPUTED & {one.trait.name for one in listed.changes if one.HasField("trait")}
     assert not any(one.HasField("segment") for one in listed.changes)
     assert {one.field for one in listed.withheld if one.reason == REDACTED} >= COMPUTED | SEGMENTS
     some = Wanted(frozenset({"orders", "city"}))
     walked = await story.past.walks.page(CUSTOMERS[who], AUDIT, order, Instant(known_at=40 * SECOND), None, 1_000, wanted=some)
-    assert {one.field for one in _page(walked, AUDIT, some.traits, 1_000).withheld} == {"orders"}
+    assert {one.field for one in _message(walked, AUDIT, some.traits, WHOLE).withheld} == {"orders"}
     try:
         compared = await story.past.differences.between(CUSTOMERS[who], AUDIT, old, new, 2)
     except CustomerError:

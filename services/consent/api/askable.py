@@ -14,7 +14,7 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness, refusal_message
-from shared.rpc.paging import Page, token_of
+from shared.rpc.paging import Page
 from shared.rpc.server import seconds_left
 
 BY_HASH: Final = msgspec.msgpack.Decoder(bytes)
@@ -35,7 +35,7 @@ class AskingApi(asking_pb2_grpc.AskingServiceServicer):
     async def ListAskable(self, request: pb.ListAskableRequest, _context: Any) -> pb.ListAskableResponse:
         page = Page(request, BY_HASH)
         found, last = await self._askables.of_all(request.purpose, page.after or b"", page.size)
-        return pb.ListAskableResponse(askable=[_askable(one) for one in found], next_page_token=token_of(last) if last else "")
+        return pb.ListAskableResponse(askable=[_askable(one) for one in found], next_page_token=page.token_of(last or None))
 
 
 def _result(found: list[Askable] | CustomerError) -> pb.AskableResult:

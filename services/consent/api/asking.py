@@ -12,7 +12,7 @@ from services.consent.domain.ledger import Instant
 from services.consent.writing import CONSENT_PARTITION
 from shared.instants import END_OF_TIME
 from shared.rpc.edge import instant
-from shared.rpc.paging import Page, token_of
+from shared.rpc.paging import Page
 
 MOST_PAGE_BYTES: Final = 1_000_000  # one of what is listed is at most half of it; the page stays below the largest message
 
@@ -44,5 +44,5 @@ def cut_to_fit(
     for number, row in enumerate(shown):
         size += size_of(row)
         if number and size > MOST_PAGE_BYTES:
-            return shown[:number], token_of(place_of(shown[number - 1]))
+            return shown[:number], page.token_of(place_of(shown[number - 1]))
     return shown, token

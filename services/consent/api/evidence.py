@@ -20,7 +20,7 @@ from shared.errors import InvalidInput
 from shared.ids import from_text, to_text
 from shared.positions import Progress
 from shared.rpc.edge import freshness
-from shared.rpc.paging import Page, token_of
+from shared.rpc.paging import Page
 from shared.rpc.server import seconds_left
 
 BY_HASH: Final = msgspec.msgpack.Decoder(bytes)
@@ -77,13 +77,13 @@ class EvidenceApi(evidence_pb2_grpc.EvidenceServiceServicer):
         else:
             found, last = await self._restricted.of_all(page.after or b"", page.size, ended=ended)
         return pb.ListRestrictionsResponse(
-            restrictions=[restricted_message(one) for one in found], next_page_token=token_of(last) if last else ""
+            restrictions=[restricted_message(one) for one in found], next_page_token=page.token_of(last or None)
         )
 
     async def ListConflicts(self, request: pb.ListConflictsRequest, _context: Any) -> pb.ListConflictsResponse:
         page = Page(request, BY_HASH)
         found, last = await self._conflicts.of(request.purpose, page.after or b"", page.size)
-        return pb.ListConflictsResponse(conflicts=[_conflict(one) for one in found], next_page_token=token_of(last) if last else "")
+        return pb.ListConflictsResponse(conflicts=[_conflict(one) for one in found], next_page_token=page.token_of(last or None))
 
 
 def _conflict(one: Conflict) -> pb.Conflict:

@@ -21,7 +21,7 @@ from shared.ids import from_text, to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.log.reader import BEGINNING_OF_TIME
 from shared.rpc.edge import instant
-from shared.rpc.paging import Number, Page, token_of
+from shared.rpc.paging import Number, Page
 from shared.rpc.sending import taken_in_time
 
 PLACE = re.compile(r"([0-9]{1,18})\.([0-9]{1,9})")
@@ -44,12 +44,12 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
             found, rest = await self._who_read.of_customer(customer, wanted, page.after, page.size)
         else:
             found, rest = await self._who_read.of_all(wanted, page.after, page.size)
-        return pb.WhoReadResponse(disclosures=map(disclosure_message, found), next_page_token=_token(rest))
+        return pb.WhoReadResponse(disclosures=map(disclosure_message, found), next_page_token=page.token_of(rest))
 
     async def ListUses(self, request: pb.ListUsesRequest, context: Any) -> pb.ListUsesResponse:
         page, decision_id = Page(request, PLACES), from_text(request.decision_id, "decision")
         found, rest = await self._who_read.of_decision(decision_id, page.after, page.size)
-        return pb.ListUsesResponse(disclosures=map(disclosure_message, found), next_page_token=_token(rest))
+        return pb.ListUsesResponse(disclosures=map(disclosure_message, found), next_page_token=page.token_of(rest))
 
     async def ListExposures(self, request: pb.ListExposuresRequest, context: Any) -> pb.ListExposuresResponse:
         page = Page(request, PLACES)
@@ -57,7 +57,7 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
         customer = await customer_of(self._profiles, request.customer)
         wanted = Wanted(purpose=request.purpose, since=since)
         found, rest = await self._exposures.page(customer, wanted, page.after, page.size)
-        return pb.ListExposuresResponse(exposures=map(_exposure, found), next_page_token=_token(rest))
+        return pb.ListExposuresResponse(exposures=map(_exposure, found), next_page_token=page.token_of(rest))
 
     async def ReportExposures(self, request: pb.ReportExposuresRequest, context: Any) -> AsyncIterator[pb.ReportExposuresResponse]:
         since, until = interval_of(request)
@@ -151,7 +151,3 @@ def disclosure_message(placed: Placed) -> pb.Disclosure:
         if (then := getattr(given, name)) != END_OF_TIME:
             getattr(message, name).CopyFrom(to_timestamp(then))
     return message
-
-
-def _token(rest: Place | None) -> str:
-    return token_of(rest) if rest else ""

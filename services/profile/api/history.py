@@ -28,7 +28,7 @@ from shared.errors import InvalidInput
 from shared.events.consent import PurposeDefined
 from shared.positions import Progress
 from shared.rpc.edge import freshness
-from shared.rpc.paging import BY_NUMBER, Page, token_of
+from shared.rpc.paging import BY_NUMBER, Number, Page
 from shared.rpc.server import seconds_left
 
 ORDERS: Final[dict[pb.ChangeOrder.ValueType, Order]] = {
@@ -75,7 +75,7 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
             reading.asks(purpose, customer)
             until = await instant_for(self._profiles, request.until, customer, purpose, until)
             walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice, wanted)
-            message = _page(walked, purpose, wanted.traits, page.size)
+            message = _message(walked, purpose, wanted.traits, page)
             await self._disclosed.give(call, reading, await self._of_changes(customer, message.changes, message.withheld))
         return message
 
@@ -90,7 +90,9 @@ def _wanted(request: pb.DiffProfileRequest | pb.ListProfileChangesRequest) -> Wa
     return Wanted(frozenset(request.traits), request.said_again)
 
 
-def _page(walked: Walked, purpose: PurposeDefined, only: Set[str], size: int) -> pb.ListProfileChangesResponse:
+def _message(
+    walked: Walked, purpose: PurposeDefined, only: Set[str], page: Page[tuple[Number, bytes]]
+) -> pb.ListProfileChangesResponse:
     """As many changes as were asked for and a message holds; `only`: traits that were walked for, empty for everything."""
     shown: list[pb.DatedChange] = []
     looked_at: list[Told] = []
@@ -100,14 +102,14 @@ def _page(walked: Walked, purpose: PurposeDefined, only: Set[str], size: int) ->
         if may_tell(told.change, purpose):
             message = change_message(told, walked.unnamed)
             size_bytes += message.ByteSize()
-            if shown and (len(shown) == size or size_bytes > ANSWER_BYTES):
+            if shown and (len(shown) == page.size or size_bytes > ANSWER_BYTES):
                 rest = looked_at[-1].place
                 break
             shown.append(message)
         looked_at.append(told)
     return pb.ListProfileChangesResponse(
         changes=shown,
-        next_page_token=token_of(rest) if rest else "",
+        next_page_token=page.token_of(rest),
         withheld=withheld_messages((told.change for told in looked_at), () if only else [walked.rules], purpose, redacted),
         purpose_version=f"{purpose.name}@{purpose.version}",
         not_all_kept=walked.not_all_kept,

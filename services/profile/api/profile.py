@@ -37,7 +37,7 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness, refusal_message
-from shared.rpc.paging import Page, token_of
+from shared.rpc.paging import Page
 from shared.rpc.sending import Running, taken_in_time
 from shared.rpc.server import DEFAULT_DEADLINE_S, seconds_left
 
@@ -193,7 +193,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
             stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
             entries, rest = timeline_page(stretch, purpose)
             await self._disclosed.give(call, reading, of_timeline(customer, stretch, entries, instant))
-        return pb.GetTimelineResponse(entries=entries, next_page_token=token_of(rest) if rest else "")
+        return pb.GetTimelineResponse(entries=entries, next_page_token=page.token_of(rest))
 
     async def WatchProfile(self, request: pb.WatchProfileRequest, context: Any) -> AsyncIterator[pb.WatchProfileResponse]:
         # Not all of the deadline: that one is for the whole watch.

@@ -35,7 +35,7 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME, to_timestamp
 from shared.positions import Progress
 from shared.rpc.edge import freshness
-from shared.rpc.paging import BY_NUMBER, Number, Page, token_of
+from shared.rpc.paging import BY_NUMBER, Number, Page
 from shared.rpc.server import seconds_left
 
 SETTLED_EVERY_S = 0.1  # how often it is looked whether everybody was looked at
@@ -148,7 +148,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             members=[pb.SegmentMember(customer_id=to_text(customer), cut=cut) for customer, cut in found.members],
             withheld_count=found.withheld,
             unknown_count=found.unknown,
-            next_page_token=token_of(self._places.seal(found.rest, place_of)) if found.rest else "",
+            next_page_token=page.token_of(self._places.seal(found.rest, place_of) if found.rest else None),
         )
 
     async def ListMembershipChanges(

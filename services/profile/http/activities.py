@@ -16,7 +16,6 @@ from shared.ids import to_text
 from shared.instants import END_OF_TIME
 from shared.log.reader import BEGINNING_OF_TIME, Place
 from shared.privacy import REDACTED
-from shared.rpc.paging import token_of
 
 KINDS: Final = frozenset(kind.id.partition(".")[2] for kind in events.ACTIVITIES.values())
 PAGE_BYTES: Final = 1024 * 1024  # of an answer's events; a single one may be larger
@@ -41,10 +40,10 @@ def filter_of(query: Query) -> Filter:
 
 async def activities(read: Read, timelines: Timelines, wanted: Filter) -> dict[str, Any]:
     page = read.page
-    stretch = await timelines.page(read.customer, read.instant, read.purpose, wanted, page.after, page.size)
+    stretch = await timelines.page(read.customer, read.instant, read.purpose, wanted, read.after, page.size)
     known = {found.value_hash: found for found in release(read.profile.record, read.purpose).identifiers}
     data, rest = _as_many_as_fit(stretch, lambda item: _activity(item, known, read))
-    return {"data": data, "cursor": cursor_of(read, token_of(rest) if rest else "")}
+    return {"data": data, "cursor": cursor_of(read, read.token_of(rest))}
 
 
 def _as_many_as_fit(stretch: Stretch, told: Callable[[TimelineItem], dict[str, Any]]) -> tuple[list[msgspec.Raw], Place | None]:

@@ -119,7 +119,7 @@ class ProfileDoor:
         return token
 
     async def _read(self, target: Target, query: Query, token: AccessToken) -> answers.Content:
-        wanted, happened, instant = resources.wanted_by(query, target.part), filter_of(query), self._instant(query)
+        wanted, happened, instant = resources.wanted_by(query, target.part, token.purpose), filter_of(query), self._instant(query)
         choice, version = query.rules(), query.version()
         person = named(target.person)
         await self._progress.wait_all(query.fresh(), FRESH_WAIT_S)

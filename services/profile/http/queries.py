@@ -22,6 +22,7 @@ KNOWN: Final[Mapping[str, frozenset[str]]] = {
     "events": COMMON | {"start", "end", "include", "exclude", "limit", "next", "sort"},
     "metadata": COMMON | {"rules", "verbose"},
 }
+SAYS_WHICH_PAGE: Final = ("limit", "next")
 REPEATABLE: Final = "at_least_as_fresh"
 MAX_PARAMETERS: Final = 300  # as many positions as there may be partitions, and the rest
 MAX_NAMES: Final = 200  # in `include` and `exclude`
@@ -106,6 +107,11 @@ class Query(msgspec.Struct, frozen=True):
     def of_next_page(self, token: str) -> str:
         """The same question, for what comes after."""
         return urlencode({**self.values, "next": token})
+
+    def of_any_page(self, part: str, purpose: str) -> bytes:
+        """What is asked of a part, for whatever page of it."""
+        asked = sorted((name, value) for name, value in self.values.items() if name not in SAYS_WHICH_PAGE)
+        return urlencode([("part", part), ("purpose", purpose), *asked]).encode()
 
 
 def query_of(query_string: bytes, part: str) -> Query:

@@ -17,14 +17,14 @@ from services.profile.profile import Profile
 from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import to_text
 from shared.log import Record
-from shared.rpc.paging import Number, Page
+from shared.rpc.paging import Number, Page, of_another_query
 
 Row = TypeVar("Row")
 Partition = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class Pages(msgspec.Struct, frozen=True):
-    """How many items a page has when nobody says, and at most; and what a place between two of them is."""
+    """How many items a page has when nobody says, and at most; and what a place between two of them is: behind the customer."""
 
     default: int
     most: int
@@ -35,9 +35,10 @@ MEMBERS_MOST: Final = 500  # that are listed
 AUDIENCE: Final = "audience"  # Segment's word for a segment
 CLASSES: Final = ("", "computed_trait", AUDIENCE)
 PAGES: Final = {
-    "traits": Pages(20, 200, msgspec.msgpack.Decoder(str)),
-    "events": Pages(10, 100, msgspec.msgpack.Decoder(tuple[Number, Number, Partition, Number])),
-    "external_ids": Pages(25, 100, msgspec.msgpack.Decoder(tuple[str, bytes])),  # no identifier stands in a page's address
+    "traits": Pages(20, 200, msgspec.msgpack.Decoder(tuple[bytes, str])),
+    "events": Pages(10, 100, msgspec.msgpack.Decoder(tuple[bytes, tuple[Number, Number, Partition, Number]])),
+    # No identifier stands in a page's address.
+    "external_ids": Pages(25, 100, msgspec.msgpack.Decoder(tuple[bytes, tuple[str, bytes]])),
 }
 
 
@@ -58,11 +59,11 @@ class Wanted(msgspec.Struct, frozen=True):
         return self.include is None or name in self.include
 
 
-def wanted_by(query: Query, part: str) -> Wanted:
+def wanted_by(query: Query, part: str, purpose: str) -> Wanted:
     """Raises InvalidInput (LIMIT_INVALID, PAGE_TOKEN_INVALID, TOO_MANY_NAMES, PARAMETER_INVALID)."""
     pages = PAGES.get(part)
     asked = Asked(query.limit(pages.default, pages.most), query.values.get("next", "")) if pages else None
-    page = Page(asked, pages.places) if pages and asked else None
+    page = Page(asked, pages.places, query.of_any_page(part, purpose)) if pages and asked else None
     return Wanted(query.names("include"), query.flag("verbose"), query.choice("class", CLASSES), page)
 
 
@@ -80,13 +81,31 @@ class Read(msgspec.Struct, frozen=True):
     @property
     def told_as(self) -> str:
         """The id of the customer in the answer. The past of events is asked of today's profile, which may have joined others since."""
+        return to_text(self._told_of)
+
+    @property
+    def _told_of(self) -> bytes:
         past_events = self.target.part == "events" and not self.instant.is_now
-        return to_text(self.customer if past_events else self.profile.record.members[0])
+        return self.customer if past_events else self.profile.record.members[0]
 
     @property
     def page(self) -> Page[Any]:
         assert self.wanted.page is not None, "this part has pages"
         return self.wanted.page
+
+    @property
+    def after(self) -> Any:
+        """Where the page begins. Raises InvalidInput (PAGE_TOKEN_INVALID): another customer's."""
+        if self.page.after is None:
+            return None
+        customer, place = self.page.after
+        if customer not in (self.customer, *self.profile.record.members):
+            raise of_another_query()
+        return place
+
+    def token_of(self, place: Any) -> str:
+        """Bound to the customer, and not to how the address names her: the next page's names her by her id."""
+        return self.page.token_of(None if place is None else (self._told_of, place))
 
     @property
     def asks_for_segments(self) -> bool:
@@ -190,9 +209,10 @@ def _left_out(read: Read) -> dict[str, Any]:
 
 def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tuple[Sequence[Row], dict[str, Any]]:
     """Of all rows, in the order of their places, those of the page; and its cursor."""
-    page = read.page
-    shown, token = page.cut([row for row in rows if page.after is None or place_of(row) > page.after], place_of)
-    return shown, cursor_of(read, token)
+    after = read.after
+    rest = [row for row in rows if after is None or place_of(row) > after]
+    shown = rest[: read.page.size]
+    return shown, cursor_of(read, read.token_of(place_of(shown[-1]) if len(rest) > len(shown) else None))
 
 
 def cursor_of(read: Read, token: str) -> dict[str, Any]:

@@ -124,7 +124,7 @@ class ListAskableRequest(_message.Message):
     page_size: _builtins.int
     """How many. Default 50, at most 500."""
     page_token: _builtins.str
-    """The next page of an earlier answer."""
+    """The next page of an earlier answer, to the same request; only the page's size may be another."""
     def __init__(
         self,
         *,

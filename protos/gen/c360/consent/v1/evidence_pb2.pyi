@@ -450,7 +450,7 @@ class ListConflictsRequest(_message.Message):
     page_size: _builtins.int
     """How many. Default 50, at most 500."""
     page_token: _builtins.str
-    """The next page of an earlier answer."""
+    """The next page of an earlier answer, to the same request; only the page's size may be another."""
     def __init__(
         self,
         *,
@@ -552,7 +552,7 @@ class ListRestrictionsRequest(_message.Message):
     page_size: _builtins.int
     """How many. Default 50, at most 500; of the last identifier all are told, so there may be some more."""
     page_token: _builtins.str
-    """The next page of an earlier answer."""
+    """The next page of an earlier answer, to the same request; only the page's size may be another."""
     include_ended: _builtins.bool
     """Those that were lifted too."""
     @_builtins.property

@@ -879,7 +879,7 @@ class ListDefinitionsRequest(_message.Message):
     page_size: _builtins.int
     """At most so many; default 50, cap 500."""
     page_token: _builtins.str
-    """Of the page before; empty for the first."""
+    """From the answer before, to the same request but for the page's size; empty for the first page."""
     def __init__(
         self,
         *,
@@ -940,7 +940,7 @@ class ListVersionsRequest(_message.Message):
     page_size: _builtins.int
     """At most so many; default 50, cap 500."""
     page_token: _builtins.str
-    """Of the page before; empty for the first."""
+    """From the answer before, to the same request but for the page's size; empty for the first page."""
     def __init__(
         self,
         *,

@@ -597,7 +597,7 @@ class ListRightsRequestsRequest(_message.Message):
     page_size: _builtins.int
     """At most so many; default 50, cap 500."""
     page_token: _builtins.str
-    """Of the page before; empty for the first."""
+    """From the answer before, to the same request but for the page's size; empty for the first page."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___RightsState.ValueType]:
         """Those in these states. Empty: those that are open."""

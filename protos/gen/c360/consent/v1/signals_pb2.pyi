@@ -172,7 +172,7 @@ class ListSignalsRequest(_message.Message):
     page_size: _builtins.int
     """At most so many; default 50, cap 500."""
     page_token: _builtins.str
-    """Of the page before; empty for the first."""
+    """From the answer before, to the same request but for the page's size; empty for the first page."""
     @_builtins.property
     def identifier(self) -> _common_pb2.Identifier:
         """The identifier that the signals came from."""

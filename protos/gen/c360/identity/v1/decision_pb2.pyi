@@ -406,7 +406,7 @@ class ListDecisionsRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     include_withdrawn: _builtins.bool
     """Also those that were withdrawn."""
     @_builtins.property

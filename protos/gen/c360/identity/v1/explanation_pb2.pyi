@@ -543,7 +543,7 @@ class GetCustomerHistoryRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def known_at(self) -> _timestamp_pb2.Timestamp:
         """Only what our log knew by then; now when absent."""

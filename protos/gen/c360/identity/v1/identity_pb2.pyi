@@ -408,7 +408,7 @@ class ListProposalsRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     state: Global___ProposalState.ValueType
     """Only those in this state; unspecified: of any."""
     @_builtins.property

@@ -807,7 +807,7 @@ class ListMatchesRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500; a page may have fewer."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose matches."""
@@ -919,7 +919,7 @@ class ListHouseholdRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose household."""

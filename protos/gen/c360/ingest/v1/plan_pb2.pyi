@@ -320,7 +320,7 @@ class ListQuarantinedRequest(_message.Message):
     page_size: _builtins.int
     """Default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     def __init__(
         self,
         *,

@@ -134,7 +134,7 @@ class ListParkedRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     def __init__(
         self,
         *,
@@ -235,7 +235,7 @@ class ReplayParkedRequest(_message.Message):
     all: _builtins.bool
     """Instead of ids: all that is parked, 500 a call, oldest first."""
     page_token: _builtins.str
-    """With `all`: where to go on, from the answer before."""
+    """With `all`: where to go on, from the answer before of this call."""
     @_builtins.property
     def parked_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids, UUIDs, at most 500."""

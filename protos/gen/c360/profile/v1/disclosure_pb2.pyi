@@ -76,7 +76,7 @@ class WhoReadRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500. A page may have fewer, and still not be the last."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose data was read. Absent: anybody's."""
@@ -151,7 +151,7 @@ class ListUsesRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500. A page may have fewer, and still not be the last."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     def __init__(
         self,
         *,
@@ -211,7 +211,7 @@ class ListExposuresRequest(_message.Message):
     page_size: _builtins.int
     """Of how many reads it is asked: default 50, at most 500. A page may have fewer or none, and still not be the last."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Whose data was read."""

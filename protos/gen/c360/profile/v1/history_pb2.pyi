@@ -246,7 +246,7 @@ class ListProfileChangesRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500. There may be fewer, or none, on a page that isn't the last."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     said_again: _builtins.bool
     """Also traits whose value stayed what it was, and which another event or source says from then on. Default: only values that
     became others, were verified, or are verified no more.

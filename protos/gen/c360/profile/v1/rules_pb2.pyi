@@ -152,7 +152,7 @@ class ListRulesRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     purpose: _builtins.str
     """What for. Needed for what the versions were said to change."""
     def __init__(
@@ -662,7 +662,7 @@ class ExplainTraitRequest(_message.Message):
     page_size: _builtins.int
     """How many of what was said to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     version: _builtins.int
     """Instead of known_at, as in GetProfile: as it was known once the customer's own stream had come to this version."""
     @_builtins.property

@@ -35,7 +35,7 @@ class ListSegmentsRequest(_message.Message):
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     purpose: _builtins.str
     """What sizes will be used for. Without it there are none."""
     @_builtins.property
@@ -167,7 +167,9 @@ class ListSegmentMembersRequest(_message.Message):
     page_size: _builtins.int
     """How many to look at, and of an instant or other rules how many to list: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before. It stays good while customers come and go."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another. It stays good while customers
+    come and go.
+    """
     @_builtins.property
     def at_least_as_fresh(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Position]:
         """Wait, within the deadline, until what is listed includes these positions."""
@@ -300,7 +302,7 @@ class ListMembershipChangesRequest(_message.Message):
     page_size: _builtins.int
     """How many to look at: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """Of this customer only, and of those that are one with it now. Default: of everybody."""
@@ -438,7 +440,7 @@ class ListSegmentSizesRequest(_message.Message):
     page_size: _builtins.int
     """How many instants: default 50, at most 500."""
     page_token: _builtins.str
-    """Where to go on, from the answer before."""
+    """Where to go on: from the answer before, to the same request; only the page's size may be another."""
     @_builtins.property
     def from_time(self) -> _timestamp_pb2.Timestamp:
         """The first instant. Default: 30 steps before the last."""
