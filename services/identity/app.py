@@ -8,7 +8,7 @@ from typing import Any
 from services.identity.activities import Placed, activity_entry, statements_of
 from services.identity.domain.erasure import evolve as evolve_erasure
 from services.identity.domain.familiar import Familiar
-from services.identity.domain.sighting import Sighting, Suppression, admit, sighting_of
+from services.identity.domain.sighting import Sighting, Suppression, admit, sightings_of
 from services.identity.drafting import Drafting
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen
@@ -19,7 +19,6 @@ from services.identity.tables import erasures, known
 from services.identity.tables.waiting import Waiting
 from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
-from shared.events.promotion import identifiers_of
 from shared.events.said import seal
 from shared.events.wire import INGEST_STREAM, Batch, RawEvent, Statement, encode, event_id_of
 from shared.evidence_key import EvidenceKey
@@ -44,6 +43,8 @@ class Unit:
     placed: list[Placed] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)  # of what is placed
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
+    news: set[bytes] = field(default_factory=set)  # events that say what wasn't known
+    values: dict[bytes, Identifier] = field(default_factory=dict)  # of what they name
     suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # of all that isn't familiar
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
 
@@ -112,7 +113,7 @@ class Unifier:
             unit, keys = await self._place_all(fresh)
             drafting = Drafting(keys=keys)
             sources = {event_id: event.source for event_id, event in fresh.items()}
-            waits = await self._intake.draft(unit.taken, self._values(fresh), sources, drafting)
+            waits = await self._intake.draft(unit.taken, unit.values, sources, drafting)
             for item in unit.placed:
                 drafting.entries.append(activity_entry(item, drafting.keys[item.customer]))
             await self._refuse(drafting, unit.refusals)
@@ -188,19 +189,18 @@ class Unifier:
     async def _place(self, fresh: dict[bytes, RawEvent], gone: Mapping[bytes, Suppression]) -> Unit:
         """An event belongs to its strongest identifier's customer, whoever that turns out to be joined with."""
         unit = Unit()
-        sightings = await self._admit([self._sighting(event_id, event) for event_id, event in fresh.items()], unit, gone)
+        sightings = await self._admit(sightings_of(fresh, self.graph.rules, self._vault.lookup_key), unit, gone)
         seen = {sighting.event_id: sighting.seen() for sighting in sightings}
         customer_of = await self._settle(seen, unit)
+        for sighting in sightings:
+            if sighting.event_id in unit.news:
+                unit.values |= sighting.values()
         unit.taken.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
         for event_id, one in seen.items():
             others = tuple(node.value_hash for node in one.nodes if node != one.resolving)
             unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, others, customer_of[event_id]))
             unit.statements += statements_of(event_id, fresh[event_id], one, self.graph.rules)
         return unit
-
-    def _sighting(self, event_id: bytes, event: RawEvent) -> Sighting:
-        occurred_at = min(event.occurred_at, event.received_at)
-        return sighting_of(event_id, identifiers_of(event), occurred_at, self.graph.rules, self._vault.lookup_key)
 
     async def _admit(self, sightings: Sequence[Sighting], unit: Unit, gone: Mapping[bytes, Suppression]) -> list[Sighting]:
         """What was erased may have been seen often before, so this comes first."""
@@ -227,6 +227,7 @@ class Unifier:
             customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored}
         news = [one for event_id, one in rest.items() if event_id not in customer_of]
         if news:
+            unit.news = {one.evidence.event_id for one in news}
             unit.taken = await self._intake.take(news)
             own = unit.taken.own()
             customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
@@ -236,13 +237,6 @@ class Unifier:
             evidence = unit.taken.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
             unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]
         return customer_of
-
-    def _values(self, fresh: dict[bytes, RawEvent]) -> dict[bytes, Identifier]:
-        found: dict[bytes, Identifier] = {}
-        for event_id, event in fresh.items():
-            said = self._sighting(event_id, event)
-            found |= dict([*said.identifiers, said.by] if said.by else said.identifiers)
-        return found
 
     async def _refuse(self, drafting: Drafting, refusals: Sequence[tuple[bytes, Suppression]]) -> None:
         """What is dropped is counted in the log of its erasure, and never seen again."""

@@ -4,18 +4,35 @@ from shared.errors import InvalidInput
 from shared.events.wire import RawEvent
 from shared.identifiers import PLATFORMS, Identifier, normalise, strength
 
+Said = tuple[tuple[str, str], ...]  # (namespace, value as it came) of what may be an identifier
+
 
 def identifiers_of(event: RawEvent) -> list[Identifier]:
     """The usable ones, strongest first. The region of the source completes phone numbers; the trait stays as it came."""
-    personal = {} if event.kind == "group" else event.traits
+    return promote(said_of(event), event.region)
+
+
+def said_of(event: RawEvent) -> Said:
+    """Whom an event is about, in its own words: the same in all events of a visit, so that these need to be understood once."""
     context_traits = event.context.get("traits")
-    places = [personal, context_traits if isinstance(context_traits, dict) else {}, event.properties]
-    candidates: list[tuple[str, object]] = [("user_id", event.user_id), ("anonymous_id", event.anonymous_id)]
-    candidates += [*event.external_ids, *_of_device(event.context.get("device"))]
-    candidates += [(name, next((place[name] for place in places if place.get(name)), None)) for name in ("email", "phone")]
+    own = {} if event.kind == "group" else event.traits
+    places = [own, context_traits if isinstance(context_traits, dict) else {}, event.properties]
+    said: list[tuple[str, object]] = [("user_id", event.user_id), ("anonymous_id", event.anonymous_id), *event.external_ids]
+    if device := event.context.get("device"):
+        said += _of_device(device)
+    for name in ("email", "phone"):
+        for place in places:
+            if value := place.get(name):
+                said.append((name, value))
+                break
     if event.kind == "alias":
-        candidates.append(("anonymous_id", event.target_id))
-    found = {identifier for namespace, value in candidates if (identifier := _usable(namespace, value, event.region)) is not None}
+        said.append(("anonymous_id", event.target_id))
+    return tuple([(namespace, value) for namespace, value in said if isinstance(value, str)])
+
+
+def promote(said: Said, region: str) -> list[Identifier]:
+    """The usable ones, strongest first. `region` (ISO 3166) completes phone numbers."""
+    found = {identifier for namespace, value in said if (identifier := _usable(namespace, value, region)) is not None}
     return sorted(found, key=lambda identifier: (strength(identifier.namespace), identifier))
 
 
@@ -30,10 +47,8 @@ def _of_device(device: object) -> list[tuple[str, object]]:
     return found
 
 
-def _usable(namespace: str, value: object, region: str) -> Identifier | None:
+def _usable(namespace: str, value: str, region: str) -> Identifier | None:
     """A value that names nobody (null, 000, a broken address) is no identifier; it stays in the event as it came."""
-    if not isinstance(value, str):
-        return None
     try:
         return normalise(namespace, value, region or None)
     except InvalidInput:

@@ -17,7 +17,7 @@ from services.identity.app import Unifier
 from services.identity.composition import IdentitySettings, Parts, compose
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Party
-from services.identity.domain.sighting import Sighting, Suppression, admit
+from services.identity.domain.sighting import Named, Sighting, Suppression, admit
 from services.identity.graph.facts import Facts, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES, Rules
@@ -129,7 +129,7 @@ def by_strength(identifiers: list[Identifier]) -> list[Identifier]:
 
 def sighting_of(event: RawEvent, key: bytes) -> Sighting:
     identifiers = [(hash_of(identifier, key), identifier) for identifier in by_strength(identifiers_of(event))]
-    return Sighting(event.message_id.encode(), identifiers, event.occurred_at)
+    return Sighting(event.message_id.encode(), Named.of(identifiers), event.occurred_at)
 
 
 def oracle(

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.domain.familiar import Familiar
-from services.identity.domain.sighting import Sighting, Suppression, admit
+from services.identity.domain.sighting import Named, Sighting, Suppression, admit
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.facts import Node
 from services.identity.graph.rules import DEFAULT_RULES
@@ -57,7 +57,7 @@ class Model:
 
     def send(self, names: set[str], at: int) -> None:
         parsed = sorted((normalise(*name.split(":", 1)) for name in names), key=lambda i: (DEFAULT_RULES.rank(i.namespace), i))
-        seen = Sighting(self.new_id(), [(hash_of(i, HASH_KEY), i) for i in parsed], at)
+        seen = Sighting(self.new_id(), Named.of([(hash_of(i, HASH_KEY), i) for i in parsed]), at)
         unsure = {value_hash for one in self.familiar.unsure([seen]) for value_hash, _ in one.identifiers}
         looked_up = {value_hash: found for value_hash, found in self.suppressions.items() if value_hash in unsure}
         sighting = admit(looked_up, seen, DEFAULT_RULES)

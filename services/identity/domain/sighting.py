@@ -1,42 +1,80 @@
 """What of an event says who it is about, and what an erasure forbids. Pure; who is who is in `graph`."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import Rules
 from shared.events.erasure import Policy
+from shared.events.promotion import Said, promote, said_of
+from shared.events.wire import RawEvent
 from shared.identifiers import Identifier, hash_of
 
 ITSELF = "event"  # the namespace of an event that nothing else names
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """Identifiers seen together in one event, strongest first and blocked ones last, each with its keyed hash.
+class Named(NamedTuple):
+    """Identifiers seen together, strongest first and blocked ones last, each with its keyed hash; `nodes` is what they are in the graph."""
 
-    `by` is what the event resolves by when all of them are blocked: itself.
-    """
+    identifiers: Sequence[tuple[bytes, Identifier]]
+    nodes: tuple[Node, ...]
+
+    @classmethod
+    def of(cls, hashed: Sequence[tuple[bytes, Identifier]]) -> "Named":
+        return cls(hashed, tuple([Node(identifier.namespace, value_hash) for value_hash, identifier in hashed]))
+
+
+class Sighting(NamedTuple):
+    """Whom one event names. `by` is what it resolves by when all of that is blocked: itself."""
 
     event_id: bytes
-    identifiers: Sequence[tuple[bytes, Identifier]]
+    named: Named
     occurred_at: int = 0
     by: tuple[bytes, Identifier] | None = None
 
+    @property
+    def identifiers(self) -> Sequence[tuple[bytes, Identifier]]:
+        return self.named.identifiers
+
+    def values(self) -> dict[bytes, Identifier]:
+        return dict([*self.identifiers, self.by] if self.by else self.identifiers)
+
     def seen(self) -> Seen:
-        nodes = tuple(Node(identifier.namespace, value_hash) for value_hash, identifier in self.identifiers)
         by = Node(self.by[1].namespace, self.by[0]) if self.by else None
-        return Seen(nodes, Evidence(self.occurred_at, self.event_id), by)
+        return Seen(self.named.nodes, Evidence(self.occurred_at, self.event_id), by)
 
 
-def sighting_of(event_id: bytes, identifiers: Sequence[Identifier], occurred_at: int, rules: Rules, key: bytes) -> Sighting:
-    """An event without any usable identifier was accepted all the same: it founds a customer of its own."""
-    itself = Identifier(ITSELF, event_id.hex())
-    hashed = [(hash_of(identifier, key), identifier) for identifier in identifiers or [itself]]
+def sightings_of(events: Mapping[bytes, RawEvent], rules: Rules, key: bytes) -> list[Sighting]:
+    """By event id. Events that say the same of whom they are about are understood once.
+
+    An event without any usable identifier was accepted all the same: it founds a customer of its own.
+    """
+    understood: dict[tuple[Said, str], Named] = {}
+    sightings = []
+    for event_id, event in events.items():
+        said = said_of(event), event.region
+        if (named := understood.get(said)) is None:
+            named = understood[said] = named_by(promote(*said), rules, key)
+        sightings.append(_sighting(event_id, event, named, rules, key))
+    return sightings
+
+
+def named_by(identifiers: Iterable[Identifier], rules: Rules, key: bytes) -> Named:
+    hashed = [(hash_of(identifier, key), identifier) for identifier in identifiers]
     hashed.sort(key=lambda item: (item[0] in rules.blocked, rules.rank(item[1].namespace), item[1]))
-    by = (hash_of(itself, key), itself) if hashed[0][0] in rules.blocked else None
-    return Sighting(event_id, hashed, occurred_at, by)
+    return Named.of(hashed)
+
+
+def _sighting(event_id: bytes, event: RawEvent, named: Named, rules: Rules, key: bytes) -> Sighting:
+    occurred_at = min(event.occurred_at, event.received_at)
+    if named.nodes and named.nodes[0].value_hash not in rules.blocked:
+        return Sighting(event_id, named, occurred_at)
+    itself = Identifier(ITSELF, event_id.hex())
+    if not named.nodes:
+        return Sighting(event_id, named_by([itself], rules, key), occurred_at)
+    return Sighting(event_id, named, occurred_at, (hash_of(itself, key), itself))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +125,4 @@ def admit(suppressions: Mapping[bytes, Suppression], sighting: Sighting, rules: 
             return suppressed[value_hash]
     if all(rules.of(identifier.namespace).device or value_hash in rules.blocked for value_hash, identifier in rest):
         return next(iter(suppressed.values()))
-    return replace(sighting, identifiers=rest)
+    return sighting._replace(named=Named.of(rest))
