@@ -145,7 +145,7 @@ def re_derive(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Make the answer of a read again from what it was made from, and tell whether it is the same. Exit code 1: it isn't."""
+    """Make the answer of a read again from what it was made from, also a refusal, and tell whether it is the same. Exit code 1: it isn't."""
     from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
 
     from services.cli import messages
@@ -166,6 +166,8 @@ def re_derive(
                 ("purpose", found["disclosure"]["purpose_version"]),
                 ("fields then", found["disclosure"]["fields"]),
                 ("fields now", found["fields"]),
+                ("refused then", found["disclosure"]["reason"]),
+                ("refused now", found["reason"]),
                 ("erased since", f"{answer.redacted_events} events" if answer.redacted_events else ""),
                 ("outcome", said),
             ]

@@ -149,6 +149,7 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
 
     who_read, consents, reader = WhoRead(log, parts.held), Consents(pool, settings.partitions), LogReader(pool)
     all_reads = AllReads(log, LogReader(disclosed))
+    judging = JudgingAgain(Trails(reader, settings.partitions), consents)
     unkept = Permission(LoadingCache(consents.decisions, 0), parts.profiles.permission.lease_holds, now_us)
     everybody = Source(LoadingCache(parts.states.load, 0), unkept.decisions)
     return Disclosures(
@@ -157,8 +158,8 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
         log=log,
         who_read=who_read,
         exposures=Exposures(who_read, parts.profiles, Source(parts.held, decisions), all_reads, everybody),
-        policies=Policies(all_reads, JudgingAgain(Trails(reader, settings.partitions), consents), consents),
-        rederive=partial(Rederiving, parts.profiles, consents, decisions, reader),
+        policies=Policies(all_reads, judging, consents),
+        rederive=partial(Rederiving, parts.profiles, consents, decisions, reader, judging),
     )
 
 

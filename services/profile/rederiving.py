@@ -1,13 +1,16 @@
-"""Whether an answer that was disclosed can be made again from what it was made from: the same fields, and by the keyed hash the same answer."""
+"""Whether a read that was disclosed comes out the same from what it was made from: permitted or refused for the same reason; what was given
+out with the same fields, and by the keyed hash the same answer.
+"""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.clusters import Cluster, bonds_of, case_of
-from services.profile.domain.disclosure import Disclosure
+from services.profile.domain.disclosure import Disclosure, Given
+from services.profile.judging_again import GIVEN, JudgingAgain, judged
 from services.profile.permission import Decisions
 from services.profile.profile import Profile
 from services.profile.tables.consents import Consents
@@ -28,11 +31,18 @@ class Answered(NamedTuple):
 Answer = Callable[[Profile, PurposeDefined, frozenset[str], tuple[str, ...]], Answered]  # the last are paths of a read mask
 
 
+NOTHING: Final = Answered((), "")
+
+
 class Rederived(NamedTuple):
-    """`redacted`: events that it was made from and can't be read any more."""
+    """`reason` of a refusal; empty: it is permitted. `redacted`: events that it was made from and can't be read any more."""
 
     answered: Answered
-    redacted: int
+    redacted: int = 0
+    reason: str = ""
+
+    def agrees(self, given: Given) -> bool:
+        return (self.reason, self.answered) == (given.terms.reason, Answered(given.terms.fields, given.tag))
 
 
 class Rederiving:
@@ -44,25 +54,39 @@ class Rederiving:
         consents: Consents,
         decisions: Decisions,
         reader: LogReader,
+        judging: JudgingAgain,
         answer: Answer,
     ) -> None:
         self._profiles = profiles
         self._consents = consents
         self._decisions = decisions
         self._reader = reader
+        self._judging = judging
         self._answer = answer
 
     async def again(self, disclosure: Disclosure) -> Rederived:
-        """As known when it was read; where something was recorded at that very moment, as of what is noted that it was made from.
+        """By who was one when it was read and what was known then; where something was recorded at that very moment, as of what is noted that
+        it was made from.
 
         Raises WrongState (NOT_DERIVABLE), InvalidInput (PURPOSE_UNKNOWN) and what a read of the past does.
         """
         given = disclosure.given
-        if not given.tag or given.terms.outcome not in ("permit", "partial") or "*" in given.terms.mask:
-            raise WrongState("of this read no answer can be made again", reason="NOT_DERIVABLE")
+        [then] = await self._judging.of([disclosure])
+        if given.terms.outcome not in GIVEN:
+            if then is None:
+                raise _not_derivable()
+            return Rederived(NOTHING, reason=judged(then).reason if not judged(then).permitted else "")
+        if not given.tag or "*" in given.terms.mask:
+            raise _not_derivable()
         purpose = await self._consents.purpose(given.terms.purpose, given.terms.purpose_version)
         if purpose is None:
             raise InvalidInput("no such version of the purpose is known", reason="PURPOSE_UNKNOWN")
+        if then is not None and not (found := judged(then)).permitted:
+            return Rederived(NOTHING, reason=found.reason)
+        return await self._given(disclosure, purpose)
+
+    async def _given(self, disclosure: Disclosure, purpose: PurposeDefined) -> Rederived:
+        given = disclosure.given
         found = await self._as_known(disclosure, purpose, min(given.known_at, disclosure.at))
         if found.answered.tag != given.tag and given.known_at == END_OF_TIME:
             return await self._as_known(disclosure, purpose, await self._recorded_at(disclosure))
@@ -101,3 +125,7 @@ class Rederiving:
             for record in await self._reader.partition(partition, position, 1):
                 newest = max(newest, record.recorded_at)
         return newest
+
+
+def _not_derivable() -> WrongState:
+    return WrongState("of this read no answer can be made again", reason="NOT_DERIVABLE")

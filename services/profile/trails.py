@@ -3,6 +3,7 @@ sent. Nothing is kept of it.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from services.profile.clusters import joined
 from services.profile.domain.disclosure import Disclosure
@@ -15,7 +16,10 @@ from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record
 
-Trail = Sequence[Record]  # what founded a customer, linked identifiers to it, joined it to others, or ended that: in order
+Trail = Sequence[
+    Record
+]  # what founded a customer, linked identifiers to it, joined it to others, ended that, or erased it: in order
+OF_TRAILS: Final = (*events.TIMELESS_IDS, events.ERASED.id)
 
 
 class Trails:
@@ -30,7 +34,7 @@ class Trails:
         while ring:
             placed = [(partition_of(stream, self._partitions), stream) for stream in ring]
             found |= {stream: [] for stream in ring}
-            records = await self._reader.of_types(placed, events.TIMELESS_IDS, END_OF_TIME)
+            records = await self._reader.of_types(placed, OF_TRAILS, END_OF_TIME)
             for record in sorted(records, key=lambda one: one.version):
                 found[record.entry.stream].append(record)
             ring = {other for record in records for other in _joined_by(record)} - found.keys()

@@ -14,7 +14,7 @@ from c360.profile.v1 import disclosure_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from services.profile.domain.disclosure import Disclosure, Given
+from services.profile.domain.disclosure import Disclosure, Given, unpacked
 from services.stack.stack import Stack
 from shared.events.disclosures import DisclosuresRecorded, Terms
 from shared.ids import to_text
@@ -240,6 +240,58 @@ async def test_every_answer_can_be_made_again_whatever_came_after(shown: Shown) 
     assert {one.caller for one in found} == fields.keys()
     for one in found:
         assert await rederived(shown, one) == (True, fields[one.caller]), one.caller
+
+
+async def test_a_refusal_follows_again_whatever_came_after(shown: Shown) -> None:
+    await shown.decide("withdrawn")
+    assert await read(shown, "withdrew") == "CONSENT_WITHDRAWN"
+    await shown.decide("granted")
+    await shown.inside.record([founded(shown.other, 2), identified(shown.other, shown.keys[shown.other], 3, city="Hull")])
+    await shown.inside.record(merged(shown.stream, shown.other, 2))
+    await shown._tell(overlay(shown.hash, now_us()))
+    assert await read(shown, "restricted") == "RESTRICTED"
+    shown.inside.parts.lease._until = 0.0
+    assert await read(shown, "unsure") == "CONSENT_NOT_CONFIRMED"
+    shown.inside.parts.lease._until = float("inf")
+    await shown.purpose(2, "email")
+    await shown.inside.record([erased(shown.stream)])
+    assert await read(shown, "erased") == "CUSTOMER_ERASED"
+    reasons = {
+        "withdrew": "CONSENT_WITHDRAWN",
+        "restricted": "RESTRICTED",
+        "unsure": "CONSENT_NOT_CONFIRMED",
+        "erased": "CUSTOMER_ERASED",
+    }
+    found = await who_read(shown)
+    assert {one.caller: one.reason for one in found} == reasons
+    for one in found:
+        answer = await shown.inside.disclosed.RederiveDisclosure(
+            disclosure_pb2.RederiveDisclosureRequest(disclosure_id=one.disclosure_id)
+        )
+        assert (answer.agrees, answer.reason, list(answer.fields)) == (True, one.reason, []), one.caller
+
+
+async def test_a_refusal_that_does_not_follow_is_told_to_differ(shown: Shown) -> None:
+    """As if somebody had been refused who permitted it, and the other way round."""
+    await read(shown, "permitted")
+    record = await shown.inside.disclosures.log.at(0)
+    assert record is not None
+    [given] = [one.given for one in unpacked(record.entry.public())]
+    refusal = msgspec.structs.replace(given.terms, outcome="deny", reason="CONSENT_WITHDRAWN", fields=())
+    await shown.decide("withdrawn")
+    known = msgspec.structs.replace(given, consent_known=shown.decided)
+    untrue = [
+        Disclosure(Given(refusal, given.members, (), given.consent_known), "refused", now_us()),
+        Disclosure(known, "shown", now_us()),
+    ]
+    await shown.inside.disclosures.log.write(untrue)
+    shown_, refused = await who_read(shown, caller="shown"), await who_read(shown, caller="refused")
+    told = []
+    for [one] in (shown_, refused):
+        request = disclosure_pb2.RederiveDisclosureRequest(disclosure_id=one.disclosure_id)
+        answer = await shown.inside.disclosed.RederiveDisclosure(request)
+        told.append((answer.agrees, answer.reason))
+    assert told == [(False, "CONSENT_WITHDRAWN"), (False, "")]
 
 
 async def test_of_who_was_erased_an_answer_can_not_be_made_again_and_it_is_said(shown: Shown) -> None:

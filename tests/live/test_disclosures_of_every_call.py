@@ -17,7 +17,7 @@ from shared.instants import now_us, to_timestamp
 from shared.rpc.errors import reason_of
 from tests.architecture.test_disclosures import METHODS, MODULES, OF_NOBODY
 from tests.live.inside import Inside, founded, identified, tracked
-from tests.live.test_disclosures import who_read
+from tests.live.test_disclosures import rederived, who_read
 from tests.live.test_profile_rules import activated, command
 from tests.live.test_ready import Shown
 from tests.live.test_segments import caught_up
@@ -116,6 +116,8 @@ async def test_about_one_who_is_named_an_answer_leaves_a_record_and_a_refusal_do
     refused = await called(shown, method, NAMED[method](by_id(shown.other)))
     assert refused == ("" if method in {"BatchGetProfiles", "WatchProfiles"} else "CONSENT_MISSING")  # in their answers
     assert await verdicts(shown, shown.other, method) == {(method, disclosure_pb2.VERDICT_DENY, "CONSENT_MISSING")}
+    for denied in await who_read(shown, shown.other, caller=method):
+        assert await rederived(shown, denied) == (True, []), "and it follows again"
 
 
 @pytest.mark.parametrize("method", NAMED)

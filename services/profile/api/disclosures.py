@@ -70,12 +70,13 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
         place = place_of(request.disclosure_id)
         if (placed := await self._who_read.at(place)) is None:
             raise NotFound("nothing was disclosed there", reason="DISCLOSURE_UNKNOWN")
-        given, (answered, redacted) = placed.disclosure.given, await self._rederiving.again(placed.disclosure)
+        found = await self._rederiving.again(placed.disclosure)
         return pb.RederiveDisclosureResponse(
             disclosure=disclosure_message(placed),
-            agrees=(answered.fields, answered.tag) == (given.terms.fields, given.tag),
-            fields=answered.fields,
-            redacted_events=redacted,
+            agrees=found.agrees(placed.disclosure.given),
+            fields=found.answered.fields,
+            redacted_events=found.redacted,
+            reason=found.reason,
         )
 
 

@@ -421,10 +421,13 @@ class RederiveDisclosureResponse(_message.Message):
     AGREES_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     agrees: _builtins.bool
-    """Whether the answer is the same, by names of fields and by its keyed hash."""
+    """Whether the answer is the same: permitted or refused for the same reason, and by names of fields and its keyed hash."""
     redacted_events: _builtins.int
     """Events that it was made from whose personal part was erased since: then it can't agree."""
+    reason: _builtins.str
+    """Why it is refused now, such as "CONSENT_WITHDRAWN". Empty: it is permitted."""
     @_builtins.property
     def disclosure(self) -> Global___Disclosure:
         """As it was written down."""
@@ -440,10 +443,11 @@ class RederiveDisclosureResponse(_message.Message):
         agrees: _builtins.bool = ...,
         fields: _abc.Iterable[_builtins.str] | None = ...,
         redacted_events: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "disclosure", b"disclosure", "fields", b"fields", "redacted_events", b"redacted_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "disclosure", b"disclosure", "fields", b"fields", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

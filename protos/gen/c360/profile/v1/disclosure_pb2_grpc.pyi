@@ -56,9 +56,11 @@ class DisclosureServiceStub:
     """
     RederiveDisclosure: _grpc.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]
     """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
-    compares names of fields and the keyed hash. It shows no value.
+    compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
+    decisions that were known. It shows no value.
     Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-    FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
+    FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with a read mask of names that aren't plain; a refusal for another
+    reason than a permission).
     """
 
 @_typing.type_check_only
@@ -89,9 +91,11 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """
     RederiveDisclosure: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]  # type: ignore[assignment]
     """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
-    compares names of fields and the keyed hash. It shows no value.
+    compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
+    decisions that were known. It shows no value.
     Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-    FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
+    FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with a read mask of names that aren't plain; a refusal for another
+    reason than a permission).
     """
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -149,9 +153,11 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_disclosure_pb2.RederiveDisclosureResponse, _abc.Awaitable[_disclosure_pb2.RederiveDisclosureResponse]]:
         """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
-        compares names of fields and the keyed hash. It shows no value.
+        compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
+        decisions that were known. It shows no value.
         Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-        FAILED_PRECONDITION (NOT_DERIVABLE: of another call, of a refusal, or with a read mask of names that aren't plain).
+        FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with a read mask of names that aren't plain; a refusal for another
+        reason than a permission).
         """
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
