@@ -9,6 +9,7 @@ are theirs at that moment, so a merge moves nothing and a split leaves each side
   of other denials, whatever would hold if both were one person has to permit too.
 - The most recent decision counts, by when it happened; a tie denies. What a stronger identifier denied isn't lifted by a weaker one.
 - While processing is restricted by any identifier that is or may be theirs, nothing is permitted but what its purpose says goes on.
+- Where any of them is known to be a child's, what a child can't grant doesn't count, and what nobody has to grant isn't permitted by default.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -16,14 +17,14 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from shared.consent_overlays import RESTRICTED, restricting
+from shared.consent_conditions import GRANTS, granted_too_young, lacking, minor_under
+from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED, known_ages, restricting, youngest
 from shared.consent_states import STATES, State
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
 from shared.identifiers import strength
 from shared.instants import DAY, END_OF_TIME
 
 ALLOWED_BY_LAW: Final = {"contract": "CONTRACT", "legal_obligation": "LEGAL_OBLIGATION"}
-GRANTS: Final[dict[Outcome, str]] = {"granted": "CONSENT_GRANTED", "opted_in": "OPTED_IN"}
 DENIALS: Final[dict[Outcome, str]] = {
     "refused": "CONSENT_REFUSED",
     "withdrawn": "CONSENT_WITHDRAWN",
@@ -45,7 +46,8 @@ CERTAIN: Final = Bond()
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """`until`: from when on, in microseconds, time alone may change it. `against`: what stands against the decision, in a conflict.
+    """`until`: from when on, in microseconds, time alone may change it. `against`: what stands against the decision, in a conflict; of a
+    minor, what denies it besides.
     `ask_again_at`: who denied isn't to be asked again before; 0: nothing is said."""
 
     permitted: bool
@@ -62,12 +64,13 @@ class Verdict(msgspec.Struct, frozen=True):
 
 class Case(msgspec.Struct, frozen=True):
     """What is judged by: what the person decided about one purpose, whatever other decisions are among them; how the identifiers are
-    bound, where it isn't simply; and the instant, in microseconds."""
+    bound, where it isn't simply; the instant, in microseconds; and whether what nobody decided about may be permitted."""
 
     purpose: PurposeDefined
     decisions: Collection[DecisionRecorded]
     now: int
     bonds: Mapping[bytes, Bond] = {}
+    by_default: bool = True
 
     def bond(self, value_hash: bytes) -> Bond:
         return self.bonds.get(value_hash, CERTAIN)
@@ -78,12 +81,12 @@ def judge(case: Case, core: bytes = b"") -> Verdict:
 
     Decided by contact point, it is if any of them permits it; by identifier, if all of them do.
     """
-    return _unless_restricted(case, lambda free: _judge(free, core))
+    return _unless_restricted(case, lambda free: _of_age(free, lambda grown: _judge(grown, core)))
 
 
 def judge_point(case: Case, point: bytes) -> Verdict:
     """Whether it is for one identifier: where decisions count for an identifier alone, no other's grant counts for it."""
-    return _unless_restricted(case, lambda free: _judge_point(free, point))
+    return _unless_restricted(case, lambda free: _of_age(free, lambda grown: _judge_point(grown, point)))
 
 
 def _unless_restricted(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:
@@ -97,6 +100,23 @@ def _unless_restricted(case: Case, judged: Callable[[Case], Verdict]) -> Verdict
         if verdict.permitted and verdict.reason in GRANTS.values():
             return verdict
     return Verdict(False, RESTRICTED, restriction.decision_id)
+
+
+def _of_age(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:
+    """What a child granted never counts, of age or not; what others are permitted by default is not, until they are."""
+    ages = known_ages(case.decisions) if minor_under(case.purpose) else []
+    if not ages:
+        return judged(case)
+    until, known_by = youngest(ages, minor_under(case.purpose))
+    could = [decision for decision in case.decisions if not granted_too_young(case.purpose, ages, decision)]
+    verdict = judged(msgspec.structs.replace(case, decisions=could, by_default=case.now >= until))
+    if verdict.permitted:
+        return verdict
+    against = verdict.against or (verdict.decision_id if verdict.reason in DENIALS.values() else b"")
+    if case.now < until:
+        return Verdict(False, MINOR, known_by, until, against)
+    free = judged(case)
+    return Verdict(False, GRANTED_BY_MINOR, known_by, free.until, against) if free.permitted else free
 
 
 def _judge(case: Case, core: bytes) -> Verdict:
@@ -174,7 +194,7 @@ def _bearing(purpose: PurposeDefined, decisions: list[DecisionRecorded], point: 
 def _unlifted_in(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) -> list[DecisionRecorded]:
     """The denials of the whole person after the newest grant."""
     decided = list(decisions)
-    granted = max((precedence(d) for d in decided if d.outcome in GRANTS and not _lacking(purpose, d)), default=None)
+    granted = max((precedence(d) for d in decided if d.outcome in GRANTS and not lacking(purpose, d)), default=None)
     return [d for d in decided if _is_of_the_whole(purpose, d) and (granted is None or precedence(d) > granted)]
 
 
@@ -193,11 +213,11 @@ def _standing(purpose: PurposeDefined, decisions: Iterable[DecisionRecorded]) ->
 def _held(case: Case, decisions: Collection[DecisionRecorded]) -> Verdict:
     """What holds of decisions that all bear on it."""
     purpose = case.purpose
-    made = [decision for decision in decisions if not _lacking(purpose, decision)]
+    made = [decision for decision in decisions if not lacking(purpose, decision)]
     latest = max(made, key=precedence, default=None)
     if latest is not None:
         return _held_by(case, latest, made)
-    if purpose.legal_basis == "legitimate_interest":
+    if purpose.legal_basis == "legitimate_interest" and case.by_default:
         return Verdict(True, "LEGITIMATE_INTEREST")
     pending = max(decisions, key=precedence, default=None)
     if pending is not None:
@@ -207,7 +227,7 @@ def _held(case: Case, decisions: Collection[DecisionRecorded]) -> Verdict:
 
 def _waited_for(case: Case, pending: DecisionRecorded) -> Verdict:
     """A grant that lacks something; the confirmation of one may be waited for, until it lapses."""
-    reason = _lacking(case.purpose, pending)
+    reason = lacking(case.purpose, pending)
     if reason != "CONSENT_UNCONFIRMED" or not pending.confirm_by:
         return Verdict(False, reason, pending.decision_id)
     if pending.confirm_by < case.now:
@@ -246,22 +266,6 @@ def _unlifted(grant: DecisionRecorded, made: Iterable[DecisionRecorded]) -> Deci
 
 def _conflict(permitted: Verdict, against: bytes) -> Verdict:
     return msgspec.structs.replace(permitted, permitted=False, reason="CONSENT_CONFLICT", against=against)
-
-
-def _lacking(purpose: PurposeDefined, decision: DecisionRecorded) -> str:
-    """What a grant lacks to count for the purpose; nothing is lacking of a denial."""
-    if decision.outcome in DENIALS:
-        return ""
-    if purpose.double_opt_in and not decision.confirmed:
-        return "CONSENT_UNCONFIRMED"
-    if decision.attested_age < purpose.minimum_age:
-        return "AGE_NOT_ATTESTED"
-    return "CONSENT_STALE" if purpose.notice and not _was_shown(purpose, decision) else ""
-
-
-def _was_shown(purpose: PurposeDefined, decision: DecisionRecorded) -> bool:
-    shown = decision.notice
-    return shown is not None and shown.name == purpose.notice and shown.version >= purpose.notice_version
 
 
 Decision = TypeVar("Decision", bound=DecisionRecorded)

@@ -19,6 +19,7 @@ State = Literal[
     "EXPIRED",
     "STALE",
     "RESTRICTED",
+    "INVALIDATED",
 ]
 STATES: Final[dict[str, State]] = {  # by reason
     "CONTRACT": "DEFAULT_ALLOWED",
@@ -39,4 +40,6 @@ STATES: Final[dict[str, State]] = {  # by reason
     "CONSENT_EXPIRED": "EXPIRED",
     "CONSENT_STALE": "STALE",
     "RESTRICTED": "RESTRICTED",
+    "MINOR": "MINOR",
+    "GRANTED_BY_MINOR": "INVALIDATED",
 }

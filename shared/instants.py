@@ -13,6 +13,16 @@ SECOND = 1_000_000
 DAY = 24 * 3600 * SECOND
 
 
+def years_after(instant: int, years: int) -> int:
+    """The same date and time so many years later, or earlier; of 29 February, in a year that has none, 1 March."""
+    moment = EPOCH + timedelta(microseconds=instant)
+    try:
+        then = moment.replace(year=moment.year + years)
+    except ValueError:
+        then = moment.replace(year=moment.year + years, month=3, day=1)
+    return (then - EPOCH) // timedelta(microseconds=1)
+
+
 def now_us() -> int:
     return time.time_ns() // 1000
 

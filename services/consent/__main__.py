@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from c360.consent.v1.age_pb2_grpc import add_AgeServiceServicer_to_server
 from c360.consent.v1.asking_pb2_grpc import add_AskingServiceServicer_to_server
 from c360.consent.v1.confirmation_pb2_grpc import add_ConfirmationServiceServicer_to_server
 from c360.consent.v1.consent_pb2_grpc import add_ConsentServiceServicer_to_server
@@ -15,7 +16,9 @@ from c360.consent.v1.rights_pb2_grpc import add_RightsServiceServicer_to_server
 from c360.consent.v1.signals_pb2_grpc import add_SignalServiceServicer_to_server
 from c360.consent.v1.unsubscribe_pb2_grpc import add_UnsubscribeServiceServicer_to_server
 
+from services.consent.ages import Ages
 from services.consent.answering import RightsDesk
+from services.consent.api.ages import AgeApi
 from services.consent.api.askable import AskingApi
 from services.consent.api.confirmations import ConfirmationApi
 from services.consent.api.decisions import ConsentApi
@@ -40,6 +43,7 @@ from services.consent.http.opendsr import OpenDsr
 from services.consent.http.opendsr_file import OpenDsrFile
 from services.consent.http.replies import Replies
 from services.consent.http.signatures import SecretFile
+from services.consent.once import Once
 from services.consent.persons import Persons
 from services.consent.purging import Purger
 from services.consent.receiving import Receiver
@@ -108,8 +112,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
-    restrictions = RestrictionApi(Restrictions(decisions, log, new_id), keyring.lookup_key)
-    server.add(add_RestrictionServiceServicer_to_server, restrictions, "c360.consent.v1.RestrictionService")
+    _serve_overlays(server, Once(decisions, log, new_id), keyring.lookup_key)
     desk = RightsDesk(rights, decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
     dsr_file = OpenDsrFile(Path(settings.opendsr_file) if settings.opendsr_file else None)
@@ -165,6 +168,12 @@ def _tell(
     server.add(add_EvidenceServiceServicer_to_server, evidence, "c360.consent.v1.EvidenceService")
     asking = AskingApi(Askables(checks, persons, decisions), progress, lookup_key)
     server.add(add_AskingServiceServicer_to_server, asking, "c360.consent.v1.AskingService")
+
+
+def _serve_overlays(server: RpcServer, once: Once, lookup_key: bytes) -> None:
+    restrictions, ages = RestrictionApi(Restrictions(once), lookup_key), AgeApi(Ages(once), lookup_key)
+    server.add(add_RestrictionServiceServicer_to_server, restrictions, "c360.consent.v1.RestrictionService")
+    server.add(add_AgeServiceServicer_to_server, ages, "c360.consent.v1.AgeService")
 
 
 def _open_http(

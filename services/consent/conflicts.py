@@ -34,7 +34,11 @@ class Conflicts:
             named = [ByIdentifier(*one) for one in await self._decisions.decided_about(known.event.name, after, LOOKED_AT_ONCE)]
             for one, brief in zip(named, await self._checks.briefs(known.event, named, NOW), strict=True):
                 after = one.value_hash
-                if not isinstance(brief, CustomerError) and (verdict := brief.verdict()).against and is_told_by(brief, one):
+                if (
+                    not isinstance(brief, CustomerError)
+                    and (verdict := brief.verdict()).state == "CONFLICT"
+                    and is_told_by(brief, one)
+                ):
                     found.append(Conflict(one, brief.core, verdict, brief.positions(verdict)))
                     if len(found) == most:
                         return found, after

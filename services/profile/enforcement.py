@@ -9,7 +9,7 @@ from services.profile.domain.computed.definitions import Definition
 from services.profile.domain.golden import GoldenRecord, GoldenTrait
 from services.profile.domain.masking import masked
 from services.profile.domain.state import LinkedIdentifier
-from shared.consent_overlays import RESTRICTED
+from shared.consent_overlays import MINOR, RESTRICTED
 from shared.consent_rule import ALLOWED_BY_LAW, Verdict
 from shared.errors import InvalidInput, NotPermitted
 from shared.events import customer as events
@@ -71,8 +71,9 @@ def require_unrestricted(restricted: bool, purpose: PurposeDefined) -> None:
 def require_permission(verdict: Verdict, purpose: PurposeDefined) -> None:
     """Raises NotPermitted with the rule's reason."""
     if not verdict.permitted:
-        why = "processing is restricted" if verdict.reason == RESTRICTED else f"the customer does not permit {purpose.name}"
-        raise NotPermitted(why, reason=verdict.reason, purpose=purpose.name)
+        why = {RESTRICTED: "processing is restricted", MINOR: f"the customer is known to be too young for {purpose.name}"}
+        said = why.get(verdict.reason, f"the customer does not permit {purpose.name}")
+        raise NotPermitted(said, reason=verdict.reason, purpose=purpose.name)
 
 
 def release(record: GoldenRecord, purpose: PurposeDefined) -> Released:

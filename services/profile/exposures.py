@@ -16,7 +16,7 @@ from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
 from services.profile.permission import Decisions
 from services.profile.who_read import Place, Placed, Wanted, WhoRead
-from shared.consent_overlays import RESTRICTED
+from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED
 from shared.consent_rule import DENIALS, judge
 from shared.errors import InvalidInput, LimitExceeded
 from shared.pieces import Leisure
@@ -120,7 +120,7 @@ class Exposures:
         bonds = bonds_of(held)
         by_then = {bound: [one for one in decisions.get(bound, ()) if one.valid_from <= at] for bound in bonds}
         verdict = judge(case_of(purpose, bonds, by_then, at), cores_of(held)[members[0]])
-        if verdict.permitted or verdict.reason not in {*DENIALS.values(), RESTRICTED}:
+        if verdict.permitted or verdict.reason not in {*DENIALS.values(), RESTRICTED, MINOR, GRANTED_BY_MINOR}:
             return None
         return _named(verdict.decision_id, by_then.values())
 

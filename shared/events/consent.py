@@ -12,7 +12,17 @@ FOLLOWERS = ("profile",)
 
 LegalBasis = Literal["consent", "contract", "legal_obligation", "legitimate_interest"]
 Outcome = Literal[
-    "granted", "refused", "withdrawn", "objected", "opted_out", "opted_in", "limited", "restricted", "restriction_lifted"
+    "granted",
+    "refused",
+    "withdrawn",
+    "objected",
+    "opted_out",
+    "opted_in",
+    "limited",
+    "restricted",
+    "restriction_lifted",
+    "age_known",
+    "age_taken_back",
 ]
 RestrictionGround = Literal["accuracy_contested", "unlawful_processing", "legal_claims", "objection_pending"]  # GDPR Art. 18(1)
 RestrictionException = Literal["consent", "legal_claims", "rights_of_others", "public_interest"]  # GDPR Art. 18(2)
@@ -20,14 +30,14 @@ Scope = Literal["person", "contact_point", "identifier"]
 MaskClass = Literal["partial", "tokenised", "generalised", "absent"]
 
 ALL_TRAITS = "*"
-EVERY_PURPOSE = "*"  # what a restriction is about; no purpose has such a name
+EVERY_PURPOSE = "*"  # what restrictions and ages are about; no purpose has such a name
 
 
 class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     """What data may be used for, on which legal basis, and what of it; a change is a new version of the purpose.
 
-    Enforced are `legal_basis`, `traits`, `masks`, `scope`, `double_opt_in`, `minimum_age`, `expires_after_days`, `notice` and
-    `despite_restriction`; all else is told and enforced by nobody.
+    Enforced are `legal_basis`, `traits`, `masks`, `scope`, `double_opt_in`, `minimum_age`, `minors_under`, `minors_opt_in_from`,
+    `expires_after_days`, `notice` and `despite_restriction`; all else is told and enforced by nobody.
     """
 
     request_id: str
@@ -40,6 +50,8 @@ class PurposeDefined(PermissionFact, frozen=True, kw_only=True):
     legal_bases: dict[str, LegalBasis] = {}  # what is claimed elsewhere, by jurisdiction (ISO 3166, or EU); none is stricter
     double_opt_in: bool = False  # a grant counts only once the person confirmed it from the identifier itself
     minimum_age: int = 0  # years; a grant counts only if whoever took it attested that the person is as old
+    minors_under: int = 0  # years; of whoever is known to be younger only what is authorised by who is responsible for them counts
+    minors_opt_in_from: int = 0  # years from which on such a person may opt in by themself; only with a legitimate interest
     scope: Scope = "person"  # whom a decision counts for: who made it, or the identifier alone that it was captured for
     contact_points: tuple[str, ...] = ()  # namespaces that are decided about each by itself, such as email; only with that scope
     expires_after_days: int = 0  # a grant counts for so long; 0: until it is taken back
@@ -133,6 +145,23 @@ class Restriction(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class KnownAge(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of the age of a person at the instant of its decision, in whole years; or that it isn't known any more."""
+
+    under: int = 0  # the person was younger; 0: what it corrects is taken back, and nothing said in its place
+    at_least: int = 0
+    corrects: bytes = b""  # the decision that said otherwise
+    by: str
+    reason: str
+
+
+class ParentalAuthorisation(msgspec.Struct, frozen=True, kw_only=True):
+    """Of a grant: who is responsible for a child gave or authorised it (GDPR Art. 8(1))."""
+
+    guardian_hash: bytes  # keyed hash of an identifier of whoever that is
+    verified_by: str  # the means by which it was verified (Art. 8(2)), such as a signed form
+
+
 class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     """What a person decided, bound for ever to the identifier (its keyed hash) that it was captured for."""
 
@@ -155,6 +184,8 @@ class DecisionRecorded(PermissionFact, frozen=True, kw_only=True):
     signal_id: bytes = b""  # of the signal that it follows from; empty: it was told as a decision
     because: str = ""  # where in the signal it stands, such as usca.sale_opt_out
     restriction: Restriction | None = None  # of what restricts every purpose, or ends that; else there is none
+    age: KnownAge | None = None  # of what says how old a person is; else there is none
+    authorised: ParentalAuthorisation | None = None  # of a grant for a child
 
 
 PURPOSE_DEFINED = register("consent.purpose_defined", 1, PurposeDefined)

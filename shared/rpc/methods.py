@@ -44,6 +44,7 @@ _EXPORT: Final[dict[str, tuple[str, ...]]] = {
     "c360.profile.v1.WatchService": ("WatchProfiles",),
 }
 _DECIDE: Final[dict[str, tuple[str, ...]]] = {
+    "c360.consent.v1.AgeService": ("RecordAge",),
     "c360.consent.v1.ConfirmationService": ("RequestConfirmation", "Confirm"),
     "c360.consent.v1.ConsentService": ("RecordDecision", "RecordDecisions"),
     "c360.consent.v1.SignalService": ("RecordSignal",),
@@ -51,6 +52,7 @@ _DECIDE: Final[dict[str, tuple[str, ...]]] = {
 }
 _ADMINISTER: Final[dict[str, tuple[str, ...]]] = {
     "c360.consent.v1.EvidenceService": ("ListRestrictions",),
+    "c360.consent.v1.AgeService": ("CorrectAge",),
     "c360.consent.v1.RegistryService": ("Define",),
     "c360.consent.v1.RestrictionService": ("RestrictProcessing", "LiftRestriction"),
     "c360.consent.v1.RightsService": ("OpenRightsRequest", "TakeRightsStep", "GetRightsRequest", "ListRightsRequests"),

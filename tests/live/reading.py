@@ -19,11 +19,12 @@ PURPOSES = ("service", "audit", "marketing")
 class Reader:
     """A backend with a token for each purpose. A context manager."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, *more: str) -> None:
         self.url = stack.endpoints.profile_http
         self.list = TokenFile(Path(stack.environment_of("profile")["C360_ACCESS_TOKENS_FILE"]))
         self.tokens = {
-            purpose: self.list.add(f"{purpose}-{uuid.uuid4().hex[:8]}", "main", purpose, os.urandom) for purpose in PURPOSES
+            purpose: self.list.add(f"{purpose}-{uuid.uuid4().hex[:8]}", "main", purpose, os.urandom)
+            for purpose in (*PURPOSES, *more)
         }
         self._client = httpx.Client(base_url=self.url, timeout=DEADLINE_S)
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.consent.domain.asking import answers_a_question, asked_too_early
-from shared.consent_rule import DENIALS, GRANTS, Case, judge
+from shared.consent_conditions import GRANTS
+from shared.consent_rule import DENIALS, Case, judge
 from shared.events.consent import DecisionRecorded, NoticeShown, Outcome, PurposeDefined
 from shared.instants import DAY
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from services.consent.domain.askable import asking
 from services.consent.domain.asking import asked_too_early
 from shared.consent_rule import DENIALS, Case, judge_point
-from shared.events.consent import DecisionRecorded, LegalBasis, NoticeShown, Outcome, PurposeDefined
-from shared.instants import DAY
+from shared.events.consent import EVERY_PURPOSE, DecisionRecorded, KnownAge, LegalBasis, NoticeShown, Outcome, PurposeDefined
+from shared.instants import DAY, years_after
 from tests.properties.test_consent_merging import ALL, ANOTHER, ME, MINE, SCOPES, certainly, decided, h, likely, purpose_of
 from tests.properties.test_restriction import lifted, more, restricted
 
@@ -17,15 +17,24 @@ BASES: st.SearchStrategy[LegalBasis] = st.sampled_from(["consent", "legitimate_i
 NOTICE = NoticeShown(name="terms", version=1, locale="en", sha256=b"")
 DENIED_FOR_A_WHILE: list[Outcome] = ["refused", "withdrawn", "opted_out", "limited"]
 PERIOD = 3  # days
+POINTS = st.integers(0, 5)
 
 
 def on_days(decision: DecisionRecorded) -> DecisionRecorded:
     return msgspec.structs.replace(decision, decided_at=decision.decided_at * DAY)
 
 
+def a_child(by: int, grown_on_day: int, number: int = 800) -> DecisionRecorded:
+    """Known to be 15, and 16 on that day at the latest."""
+    age = KnownAge(under=16, at_least=15, by="desk", reason="ticket 7")
+    at = years_after(grown_on_day * DAY, -1)
+    known = decided("granted", at, by, number)
+    return msgspec.structs.replace(known, purpose=EVERY_PURPOSE, purpose_version=0, outcome="age_known", age=age)
+
+
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
-    """Anything decided on some days, of a purpose with any conditions."""
+    """Anything decided on some days, of a purpose with any conditions, by whoever may be a child."""
     drawn = draw(st.lists(st.tuples(st.sampled_from(ALL), st.integers(0, 9), st.integers(0, 5), st.booleans()), max_size=8))
     decisions = [on_days(decided(what, at, by, 10 + number)) for number, (what, at, by, _) in enumerate(drawn)]
     decisions = [
@@ -39,8 +48,12 @@ def cases(draw: st.DrawFn) -> Case:
         "ask_again_after_days": draw(st.sampled_from([0, PERIOD])),
         "minimum_age": draw(st.sampled_from([0, 0, 0, 16])),
     }
-    purpose = msgspec.structs.replace(purpose_of(draw(st.sampled_from(SCOPES)), draw(BASES)), **conditions)
-    joined = draw(st.sampled_from([certainly, likely]))(*decisions)
+    basis = draw(BASES)
+    conditions["minors_under"] = draw(st.sampled_from([0, 16])) if basis != "contract" else 0
+    purpose = msgspec.structs.replace(purpose_of(draw(st.sampled_from(SCOPES)), basis), **conditions)
+    grown = draw(st.lists(st.tuples(POINTS, st.integers(0, 15)), max_size=2))
+    ages = [a_child(by, day, 800 + number) for number, (by, day) in enumerate(grown)]
+    joined = draw(st.sampled_from([certainly, likely]))(*decisions, *ages)
     return msgspec.structs.replace(joined, purpose=purpose, now=draw(st.integers(0, 15)) * DAY)
 
 
@@ -49,16 +62,13 @@ def at(case: Case, now: int) -> Case:
     return msgspec.structs.replace(case, now=now, decisions=known)
 
 
-POINTS = st.integers(0, 5)
-
-
 @given(cases(), POINTS)
 def test_nobody_is_asked_who_permits_it_or_whose_no_is_still_to_be_left_alone(case: Case, by: int) -> None:
     case = at(case, case.now)
     found, verdict = asking(case, h(by)), judge_point(case, h(by))
     if found.may(case.now):
         assert not verdict.permitted
-        assert verdict.reason not in ("OBJECTED", "AGE_NOT_ATTESTED", "RESTRICTED")
+        assert verdict.reason not in ("OBJECTED", "AGE_NOT_ATTESTED", "RESTRICTED", "MINOR")
         assert verdict.ask_again_at <= case.now
     if verdict.reason in DENIALS.values() and not case.purpose.ask_again_after_days:
         assert found.since is None, "nothing says when they may be asked again"
@@ -175,3 +185,27 @@ def test_at_each_address_it_is_asked_by_itself_where_each_is_decided_about_by_it
     case = msgspec.structs.replace(certainly(on_days(decided("withdrawn", 2, ME)), scope="contact_point"), now=3 * DAY)
     assert asking(case, h(ME)).since is None
     assert (asking(case, h(MINE)).reason, asking(case, h(MINE)).since) == ("CONSENT_MISSING", 0)
+
+
+def test_a_child_is_asked_once_they_are_none_even_if_they_granted_it() -> None:
+    child, granted = a_child(MINE, 9), on_days(decided("granted", 2))
+    for decisions in ([child], [child, granted]):
+        case = msgspec.structs.replace(certainly(*decisions), purpose=msgspec.structs.replace(purpose_of(), minors_under=16))
+        young, grown = (asking(at(case, day * DAY), h(ME)) for day in (8, 9))
+        assert (young.reason, young.since, young.decision_ids) == ("MINOR", 9 * DAY, frozenset({child.decision_id}))
+        assert (grown.may(9 * DAY), grown.reason) == (True, "CONSENT_MISSING" if len(decisions) == 1 else "GRANTED_BY_MINOR")
+    wrong = a_child(MINE, 20, 801)
+    right = msgspec.structs.replace(child, age=msgspec.structs.replace(child.age, corrects=wrong.decision_id))  # type: ignore[type-var]
+    corrected = msgspec.structs.replace(case, now=9 * DAY, decisions=[wrong, right, granted])
+    assert asking(corrected, h(ME)).may(9 * DAY)
+    denied = more(case, on_days(decided("withdrawn", 3)))
+    assert asking(at(denied, 8 * DAY), h(ME)).since is None, "they said no, and nothing says when they may be asked again"
+    by_default = msgspec.structs.replace(case.purpose, legal_basis="legitimate_interest")
+    assert asking(msgspec.structs.replace(at(case, 8 * DAY), purpose=by_default), h(ME)).since is None, "it is permitted then"
+
+
+def test_what_a_child_granted_takes_no_objection_back() -> None:
+    decisions = [on_days(decided("objected", 1)), on_days(decided("granted", 2, number=902)), a_child(ME, 9)]
+    case = msgspec.structs.replace(certainly(*decisions), purpose=msgspec.structs.replace(purpose_of(), minors_under=16))
+    for day in (8, 12):
+        assert (asking(at(case, day * DAY), h(ME)).reason, asking(at(case, day * DAY), h(ME)).since) == ("OBJECTED", None)

@@ -11,7 +11,9 @@ from services.consent.conflicts import is_told_by
 from services.consent.domain.explaining import AGAINST, DECIDES, OLDER, Change, Told, belonging, changes, role
 from shared.consent_rule import Case, judge
 from shared.events.consent import DecisionRecorded, Outcome, Scope
+from shared.instants import years_after
 from tests.properties.test_consent_merging import ALL, ASKED, SCOPES, certainly, decided, likely
+from tests.properties.test_minors import known
 from tests.properties.test_restriction import lifted, restricted
 
 OUTCOMES: st.SearchStrategy[Outcome] = st.sampled_from(ALL)
@@ -25,13 +27,32 @@ RESTRICTIONS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.boole
         *(lifted(number, 9, by) for number, (_, by, ends) in enumerate(drawn) if ends),
     ]
 )
+# A child of 15 at most, or of 16 by now and still one when the history was made; and whether that was taken back since.
+AGES = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.sampled_from([0, 15]), st.booleans()), max_size=1).map(
+    lambda drawn: [
+        said for at, by, least, ends in drawn for said in [age(at, by, least), *([age(at, by, under=0)] if ends else [])]
+    ]
+)
 CASES = st.builds(
-    lambda joined, history, about_all, scope: joined(*history, *about_all, scope=scope),
+    lambda joined, history, about_all, ages, scope, young: of_minors(joined(*history, *about_all, *ages, scope=scope), young),
     st.sampled_from([certainly, likely]),
     HISTORIES,
     RESTRICTIONS,
+    AGES,
     st.sampled_from(SCOPES),
+    st.sampled_from([0, 99, years_after(9, 1)]),
 )
+
+
+def age(at: int, by: int, at_least: int = 0, under: int = 16) -> DecisionRecorded:
+    made = known(0, 0, under, at_least, by) if under else known(1, 0, 0, by=by, corrects=0)
+    return msgspec.structs.replace(made, decided_at=at)
+
+
+def of_minors(case: Case, now: int) -> Case:
+    """Of a purpose that minors can't grant, at an instant; 0: of one that they can."""
+    purpose = msgspec.structs.replace(case.purpose, minors_under=16 if now else 0)
+    return msgspec.structs.replace(case, purpose=purpose, now=now or case.now)
 
 
 def roles(case: Case) -> dict[bytes, str]:
@@ -64,7 +85,7 @@ def test_a_conflict_is_told_once_by_each_who_has_one(case: Case) -> None:
     """By one identifier of a core, or by each that is decided about by itself."""
     decided = {ByIdentifier(one.namespace, one.identifier_hash) for one in case.decisions}
     briefs = {one: Brief(one, ASKED, case, []) for one in decided}
-    torn = {one for one, brief in briefs.items() if brief.verdict().against}
+    torn = {one for one, brief in briefs.items() if brief.verdict().state == "CONFLICT"}
     telling = {one for one in torn if is_told_by(briefs[one], one)}
     alone = {one for one in torn if decided_by_itself(case.purpose, one.namespace)}
     assert alone <= telling
@@ -105,3 +126,12 @@ def test_a_restriction_decides_and_what_it_stands_over_says_so() -> None:
     assert list(roles(ended).values()) == [DECIDES, "LIFTED", "LIFTS"]
     goes_on = msgspec.structs.replace(case, purpose=msgspec.structs.replace(case.purpose, despite_restriction=("legal_claims",)))
     assert list(roles(goes_on).values()) == [DECIDES, "DESPITE_RESTRICTION", "LIFTED", "LIFTS", "DESPITE_RESTRICTION"]
+
+
+def test_of_a_child_each_decision_says_why_it_does_not_count() -> None:
+    case = of_minors(certainly(decided("granted", 1, 1, 1), age(2, 1), age(3, 1, under=0)), 99)
+    assert list(roles(case).values()) == [DECIDES, "CORRECTED", "CORRECTS"]
+    child = of_minors(certainly(decided("granted", 1, 1, 1), age(2, 1)), 99)
+    assert list(roles(child).values()) == ["GRANTED_BY_MINOR", DECIDES]
+    anyone = of_minors(child, 0)
+    assert list(roles(anyone).values()) == [DECIDES, "DECIDES_NOTHING"]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shared.consent_rule import DENIALS, OF_THE_WHOLE_PERSON, Bond, Case, Verdict, judge, judge_point
 from shared.cores import cores
-from shared.events.consent import DecisionRecorded, LegalBasis, NoticeShown, Outcome, PurposeDefined, Scope
+from shared.events.consent import DecisionRecorded, KnownAge, LegalBasis, NoticeShown, Outcome, PurposeDefined, Scope
 from shared.instants import DAY
 from tests.properties.test_consent_rule import a_decision, a_purpose
 
@@ -101,6 +101,19 @@ def test_a_later_denial_of_who_may_be_the_same_person_is_a_conflict_and_an_earli
     grant = decided("granted", 2, ME)
     assert judge(likely(grant, decided("withdrawn", 3, ANOTHER)), ASKED).state == "CONFLICT"
     assert judge(likely(grant, decided("withdrawn", 1, ANOTHER)), ASKED).state == "GRANTED"
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_who_is_a_child_by_any_identifier_is_one_by_all_and_a_split_leaves_it_with_whoever_has_that(scope: Scope) -> None:
+    said = KnownAge(under=16, by="desk", reason="sign-up")
+    for joined, by in ((certainly, MINE), (likely, ANOTHER)):
+        child = msgspec.structs.replace(decided("granted", 3, by, 700), purpose="*", outcome="age_known", age=said)
+        case = joined(child, *(decided("granted", 5, one) for one in range(4)), scope=scope)
+        case = msgspec.structs.replace(case, purpose=msgspec.structs.replace(case.purpose, minors_under=16))
+        assert judge(case, ASKED).state == judge_point(case, h(ME)).state == "MINOR"
+        parted = [decision for decision in case.decisions if decision.identifier_hash != h(by)]
+        without = {bound: bond for bound, bond in case.bonds.items() if bound != h(by)}
+        assert judge_point(msgspec.structs.replace(case, decisions=parted, bonds=without), h(ME)).state == "GRANTED"
 
 
 def test_of_one_who_granted_and_one_who_was_never_asked_only_who_granted_is_permitted() -> None:

@@ -12,7 +12,7 @@ from services.consent.domain.ledger import Ledger, fold
 from services.consent.domain.receiving import DECODERS, ReceiveSignal, check_repeated, mapping_at, receive
 from services.consent.domain.signals.mapping import DENIALS, SignalMapping, read_mapping
 from services.consent.domain.signals.proposing import propose
-from shared.consent_rule import GRANTS
+from shared.consent_conditions import GRANTS
 from shared.errors import Conflict, InvalidInput
 from shared.events.consent import LegalBasis, PurposeDefined, Scope
 from shared.events.signals import MappingDefined, SignalKind

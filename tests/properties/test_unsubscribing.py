@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from services.consent.domain.unsubscribing import LEAST_DAYS, MOST_DAYS, Link, LinkKey, expiry, withdrawal
 from services.consent.http.forms import fields_of
 from services.consent.http.pages import TEXTS, page
-from shared.consent_rule import DENIALS, GRANTS, Case, judge
+from shared.consent_conditions import GRANTS
+from shared.consent_rule import DENIALS, Case, judge
 from shared.errors import InvalidInput, WrongState
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
 from shared.instants import DAY

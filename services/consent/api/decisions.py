@@ -12,6 +12,7 @@ from c360.consent.v1 import consent_pb2_grpc
 
 from services.consent.api.asking import asked_instant, position
 from services.consent.api.audiences import Audiences, each, named, named_each
+from services.consent.api.hashes import sha256_named
 from services.consent.api.restriction_words import restriction_message
 from services.consent.app import Consent
 from services.consent.checking import Checked, Checks
@@ -20,9 +21,10 @@ from services.consent.domain.ledger import NOW
 from services.consent.together import Together
 from services.consent.views import MOST_VERSIONS, Placed
 from shared import identifiers
-from shared.consent_rule import DENIALS, GRANTS
+from shared.consent_conditions import GRANTS
+from shared.consent_rule import DENIALS
 from shared.errors import CustomerError, InvalidInput
-from shared.events.consent import DecisionRecorded, NoticeShown, Outcome
+from shared.events.consent import DecisionRecorded, KnownAge, NoticeShown, Outcome, ParentalAuthorisation
 from shared.ids import to_text
 from shared.instants import from_timestamp, to_timestamp
 from shared.positions import Progress
@@ -41,6 +43,8 @@ OUTCOMES: Final[dict[Outcome, pb.Outcome.ValueType]] = {
     "limited": pb.OUTCOME_LIMITED,
     "restricted": pb.OUTCOME_RESTRICTED,
     "restriction_lifted": pb.OUTCOME_RESTRICTION_LIFTED,
+    "age_known": pb.OUTCOME_AGE_KNOWN,
+    "age_taken_back": pb.OUTCOME_AGE_TAKEN_BACK,
 }
 DECISIONS_AT_MOST: Final = 500  # of a batch: one transaction, and a message of the broker for each
 OUTCOME_NAMES: Final = {value: name for name, value in OUTCOMES.items() if name in GRANTS or name in DENIALS}  # what is taken
@@ -121,8 +125,14 @@ def to_command(request: pb.RecordDecisionRequest, lookup_key: bytes, prefix: str
         confirmed=request.confirmed,
         attested_age=request.attested_age,
         notice=notice_named(request.notice) if request.HasField("notice") else None,
-        proof_sha256=_hash_named(request.proof_sha256),
+        proof_sha256=sha256_named(request.proof_sha256),
+        authorised=_authorised(request.parental_authorisation, lookup_key) if request.HasField("parental_authorisation") else None,
     )
+
+
+def _authorised(given: pb.ParentalAuthorisation, lookup_key: bytes) -> ParentalAuthorisation:
+    _, guardian_hash = identifiers.name_and_hash(given.guardian.namespace, given.guardian.value, lookup_key)
+    return ParentalAuthorisation(guardian_hash=guardian_hash, verified_by=given.verified_by)
 
 
 def _outcome(value: pb.Outcome.ValueType) -> Outcome:
@@ -180,14 +190,18 @@ def decision_message(placed: Placed[DecisionRecorded], early: Collection[bytes] 
         because=decision.because,
         asked_too_early=decision.decision_id in early,
         restriction=restriction_message(decision.restriction) if decision.restriction else None,
+        age=_age(decision.age) if decision.age else None,
+        parental_authorisation=_authorisation(decision.authorised) if decision.authorised else None,
     )
 
 
-def _hash_named(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID") from None
+def _age(age: KnownAge) -> pb.KnownAge:
+    corrects = to_text(age.corrects) if age.corrects else ""
+    return pb.KnownAge(under=age.under, at_least=age.at_least, corrects=corrects, recorded_by=age.by, reason=age.reason)
+
+
+def _authorisation(given: ParentalAuthorisation) -> pb.ParentalAuthorisation:
+    return pb.ParentalAuthorisation(guardian_hash=given.guardian_hash.hex(), verified_by=given.verified_by)
 
 
 def notice_named(notice: pb.NoticeShown) -> ledger.NoticeNamed:

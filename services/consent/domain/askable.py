@@ -1,7 +1,7 @@
 """Whom one may ask about a purpose, or ask again: why, and from when on. Pure, and by what was decided alone.
 
 Nobody is asked whose processing is restricted, who objected, or of whose age nothing was attested. Who denied is asked again only where
-the purpose says for how long not.
+the purpose says for how long not. A child is asked when they are none any more; who is responsible for them is somebody else.
 """
 
 from collections.abc import Iterable
@@ -9,8 +9,9 @@ from typing import Final
 
 import msgspec
 
-from shared.consent_overlays import RESTRICTED, restricting
-from shared.consent_rule import DENIALS, GRANTS, Bond, Case, Verdict, judge_point, precedence
+from shared.consent_conditions import GRANTS, granted_too_young, minor_under
+from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED, known_ages, restricting, youngest
+from shared.consent_rule import DENIALS, Bond, Case, Verdict, judge_point, precedence
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.instants import DAY, END_OF_TIME
 
@@ -38,10 +39,25 @@ def asking(case: Case, point: bytes) -> Asking:
     rests_on = frozenset({verdict.decision_id, verdict.against} - {b""})
     if verdict.permitted:
         return Asking(verdict.reason, None, rests_on)
-    if (objection := _objection(case, verdict)) is not None:
+    if (objection := _objection(_by_who_could(case), verdict)) is not None:
         return Asking(OBJECTED, None, frozenset((objection.decision_id,)))
+    if verdict.reason in (MINOR, GRANTED_BY_MINOR):
+        return Asking(verdict.reason, _once_grown(case, point), rests_on)
     since = _since(case, verdict)
     return Asking(verdict.reason, None if since is None else max(since, _if_one_person(case, point).ask_again_at), rests_on)
+
+
+def _by_who_could(case: Case) -> Case:
+    """Without what a child granted, which took nothing back."""
+    ages = known_ages(case.decisions)
+    could = [one for one in case.decisions if not one.age and not granted_too_young(case.purpose, ages, one)]
+    return msgspec.structs.replace(case, decisions=could)
+
+
+def _once_grown(case: Case, point: bytes) -> int | None:
+    grown_at = youngest(known_ages(case.decisions), minor_under(case.purpose)).until
+    grown = asking(msgspec.structs.replace(_by_who_could(case), now=max(case.now, grown_at)), point)
+    return None if grown.since is None else max(grown.since, grown_at)
 
 
 def _since(case: Case, verdict: Verdict) -> int | None:

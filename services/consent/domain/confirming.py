@@ -125,6 +125,7 @@ def confirmation(
         attested_age=waiting.attested_age,
         notice=command.notice or named(waiting.notice),
         confirms=waiting.decision_id,
+        authorised=waiting.authorised,
     )
 
 

@@ -5,7 +5,8 @@ from typing import Final
 
 import msgspec
 
-from shared.consent_overlays import RESTRICTED
+from shared.consent_conditions import granted_too_young
+from shared.consent_overlays import GRANTED_BY_MINOR, RESTRICTED, known_ages
 from shared.consent_rule import ALLOWED_BY_LAW, Bond, Case, Verdict, judge_point, outlives_parting, precedence
 from shared.events.consent import EVERY_PURPOSE, DecisionRecorded
 
@@ -20,6 +21,8 @@ RESTRICTION: Final = "RESTRICTED"  # it doesn't count while processing is restri
 LIFTED: Final = "LIFTED"  # a restriction that was
 LIFTS: Final = "LIFTS"  # the end of one
 DESPITE: Final = "DESPITE_RESTRICTION"  # a restriction that the purpose goes on in spite of
+CORRECTED: Final = "CORRECTED"  # an age that is known to be another by now
+CORRECTS: Final = "CORRECTS"  # that an age isn't known any more
 NOTHING: Final = "DECIDES_NOTHING"  # whatever it says, it permits and forbids nothing here
 LACKING: Final = frozenset({"CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "AGE_NOT_ATTESTED", "CONSENT_EXPIRED", "CONSENT_STALE"})
 
@@ -49,13 +52,11 @@ def role(case: Case, verdict: Verdict, decision: DecisionRecorded, erased: bool)
     if decision.decision_id in deciding:
         return deciding[decision.decision_id]
     if decision.purpose == EVERY_PURPOSE:
-        return _role_of_restriction(case, verdict, decision)
+        return _role_of_age(case, decision) if decision.age else _role_of_restriction(case, verdict, decision)
     if erased or verdict.reason == RESTRICTED:
         return ERASED if erased else RESTRICTION
     if case.purpose.legal_basis in ALLOWED_BY_LAW:
         return NOT_ASKED
-    if not case.bond(decision.identifier_hash).theirs and not outlives_parting(decision):
-        return SHARED
     return _why_it_lost(case, verdict, decision)
 
 
@@ -68,7 +69,18 @@ def _role_of_restriction(case: Case, verdict: Verdict, decision: DecisionRecorde
     return OLDER if verdict.reason == RESTRICTED else DESPITE
 
 
+def _role_of_age(case: Case, decision: DecisionRecorded) -> str:
+    """Of one that doesn't decide."""
+    if any(one.age and one.age.corrects == decision.decision_id for one in case.decisions):
+        return CORRECTED
+    return NOTHING if decision.age and decision.age.under else CORRECTS
+
+
 def _why_it_lost(case: Case, verdict: Verdict, decision: DecisionRecorded) -> str:
+    if not case.bond(decision.identifier_hash).theirs and not outlives_parting(decision):
+        return SHARED
+    if granted_too_young(case.purpose, known_ages(case.decisions), decision):
+        return GRANTED_BY_MINOR
     alone = judge_point(Case(case.purpose, [decision], case.now, case.bonds), decision.identifier_hash)
     if alone.reason in LACKING:
         return alone.reason

@@ -131,6 +131,8 @@ def _check_conditions(purpose: PurposeDefined) -> None:
     """A condition on grants that isn't enforced is refused rather than kept."""
     if not 0 <= purpose.minimum_age <= MAX_AGE:
         raise _invalid("PURPOSE_INVALID", "minimum_age", f"a minimum age is 0 to {MAX_AGE} years")
+    if not 0 <= purpose.minors_opt_in_from <= purpose.minors_under <= MAX_AGE:
+        raise _invalid("PURPOSE_INVALID", "minors_under", f"minors are under 0 to {MAX_AGE} years, and opt in from a lower age on")
     if bool(purpose.notice) != bool(purpose.notice_version):
         raise _invalid(
             "PURPOSE_INVALID", "notice_version", "name a notice together with its oldest version that still counts, from 1"
@@ -142,6 +144,13 @@ def _check_conditions(purpose: PurposeDefined) -> None:
     ):
         raise InvalidInput(
             "double opt-in, a minimum age, an expiry and a notice are conditions on consent: no other legal basis asks for a grant",
+            reason="CONDITION_NOT_ENFORCED",
+        )
+    if (purpose.minors_under and purpose.legal_basis not in DECIDABLE) or (
+        purpose.minors_opt_in_from and purpose.legal_basis != "legitimate_interest"
+    ):
+        raise InvalidInput(
+            "minors are asked about where people decide, and opt in where there is a legitimate interest",
             reason="CONDITION_NOT_ENFORCED",
         )
     if len(set(purpose.despite_restriction)) != len(purpose.despite_restriction):

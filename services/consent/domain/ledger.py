@@ -11,9 +11,10 @@ import msgspec
 
 from services.consent.domain.definitions import CLOCK_TOLERANCE, check_name, instant_given, unknown
 from services.consent.domain.form import MAX_AGE
-from shared.consent_rule import ALLOWED_BY_LAW, GRANTS
+from shared.consent_conditions import GRANTS
+from shared.consent_rule import ALLOWED_BY_LAW
 from shared.errors import InvalidInput
-from shared.events.consent import DecisionRecorded, NoticeDefined, NoticeShown, Outcome, PurposeDefined
+from shared.events.consent import DecisionRecorded, NoticeDefined, NoticeShown, Outcome, ParentalAuthorisation, PurposeDefined
 from shared.ids import NewId
 from shared.instants import END_OF_TIME
 from shared.request_ids import check_request_id, reused
@@ -30,7 +31,7 @@ class NoticeNamed(msgspec.Struct, frozen=True):
 
 class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     """Raises InvalidInput (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PURPOSE_UNKNOWN, NOTICE_UNKNOWN, METHOD_INVALID,
-    CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID)."""
+    CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, AUTHORISATION_INVALID)."""
 
     request_id: str
     identifier_hash: bytes
@@ -44,6 +45,7 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
     notice: NoticeNamed | None = None
     proof_sha256: bytes = b""
     confirms: bytes = b""  # the decision that waited for this one
+    authorised: ParentalAuthorisation | None = None
 
     def __post_init__(self) -> None:
         check_request_id(self.request_id)
@@ -53,16 +55,33 @@ class RecordDecision(msgspec.Struct, frozen=True, kw_only=True):
         check_method(self.method)
         if self.confirmed and self.outcome != "granted":
             raise InvalidInput("only what was granted is confirmed by the person", reason="CONFIRMED_INVALID")
-        if not 0 <= self.attested_age <= MAX_AGE or (self.attested_age and self.outcome != "granted"):
+        if not 0 <= self.attested_age <= MAX_AGE or (self.attested_age and self.outcome not in GRANTS):
             raise InvalidInput(f"an age is attested of who grants, 0 to {MAX_AGE} years", reason="AGE_INVALID")
-        if len(self.proof_sha256) not in (0, SHA256_BYTES):
-            raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID")
+        check_proof(self.proof_sha256)
+        if self.authorised:
+            _check_authorised(self.authorised, self.outcome)
 
 
 def check_method(method: str) -> None:
     """Raises InvalidInput (METHOD_INVALID)."""
     if len(method) > MAX_METHOD or not method.isprintable():
         raise InvalidInput(f"a method is at most {MAX_METHOD} printable characters", reason="METHOD_INVALID")
+
+
+def check_proof(sha256: bytes) -> None:
+    """Raises InvalidInput (PROOF_INVALID)."""
+    if len(sha256) not in (0, SHA256_BYTES):
+        raise InvalidInput("a proof is named by its SHA-256, 64 hexadecimal digits", reason="PROOF_INVALID")
+
+
+def _check_authorised(authorised: ParentalAuthorisation, outcome: Outcome) -> None:
+    if outcome not in GRANTS:
+        raise InvalidInput("a parent authorises what is granted: a denial needs nobody", reason="AUTHORISATION_INVALID")
+    if not 1 <= len(authorised.verified_by) <= MAX_METHOD or not authorised.verified_by.isprintable():
+        raise InvalidInput(
+            f"say by what it was verified who is responsible for the child, in 1 to {MAX_METHOD} printable characters",
+            reason="AUTHORISATION_INVALID",
+        )
 
 
 Event = PurposeDefined | NoticeDefined | DecisionRecorded
@@ -119,6 +138,7 @@ def record_decision(ledger: Ledger, command: RecordDecision, now: int, new_id: N
             notice=_shown(ledger, command.notice, purpose.name, decided_at) if command.notice else None,
             proof_sha256=command.proof_sha256,
             confirms=command.confirms,
+            authorised=command.authorised,
         )
     ]
 
@@ -190,7 +210,7 @@ def _says_the_same(command: RecordDecision, earlier: DecisionRecorded) -> bool:
         (command.identifier_hash, command.purpose, command.outcome, command.method, command.confirmed, command.attested_age)
         == (earlier.identifier_hash, earlier.purpose, earlier.outcome, earlier.method, earlier.confirmed, earlier.attested_age)
         and (command.notice, command.proof_sha256) == (named(earlier.notice), earlier.proof_sha256)
-        and command.confirms == earlier.confirms
+        and (command.confirms, command.authorised) == (earlier.confirms, earlier.authorised)
     )
 
 

@@ -16,7 +16,7 @@ IDS: Final = ("user_id", "anonymous_id", "group_id", "customer_number")
 ORDERS: Final = ("last_order", "last_order_id", "last_order_total", "order_count", "open_return", "return_status")
 TASTE: Final = ("interests", "favourite_category", "favorite_category")
 
-
+AGE_OF_CONSENT: Final = 16  # GDPR Art. 8(1), and CCPA 1798.120(c); some states of the EU have less, and nobody's is known
 BY: Final = "customer360"
 REASON: Final = "ready for a shop"
 CONTROLLER: Final = "operator"
@@ -33,6 +33,7 @@ def _purpose(
     data_categories: tuple[str, ...],
     contact_points: tuple[str, ...] = (),
     despite_restriction: tuple[RestrictionException, ...] = (),
+    minors_under: int = 0,
 ) -> Define:
     purpose = PurposeDefined(
         request_id=f"ready-purpose-{name}",
@@ -45,6 +46,7 @@ def _purpose(
         contact_points=contact_points,
         controller=CONTROLLER,
         despite_restriction=despite_restriction,
+        minors_under=minors_under,
         dpv=tuple(f"https://w3id.org/dpv#{tag}" for tag in dpv),
         data_uses=data_uses,
         data_categories=data_categories,
@@ -139,6 +141,7 @@ READY: Final = (  # each behind what it refers to
         ("marketing.communications.email", "personalize"),
         ("user.name.first", "user.contact.email", "user.behavior"),
         contact_points=("email",),  # who asked for a newsletter at one address didn't ask for it at another
+        minors_under=AGE_OF_CONSENT,
     ),
     _purpose(
         "analytics",
@@ -157,6 +160,7 @@ READY: Final = (  # each behind what it refers to
         ("TargetedAdvertising",),
         ("marketing.advertising.third_party.targeted",),
         ("user.behavior", "user.location"),
+        minors_under=AGE_OF_CONSENT,
     ),
     _purpose(
         "audit",

@@ -14,7 +14,7 @@ from services.consent.domain.signals.plain import CategoryPreferences, GpcHeader
 from services.consent.domain.signals.proposing import AnySignal, propose
 from services.consent.domain.signals.signal import Sealed, check_length, malformed
 from services.consent.domain.signals.tcf import CanadianTcString, TcString
-from shared.consent_rule import GRANTS
+from shared.consent_conditions import GRANTS
 from shared.errors import InvalidInput
 from shared.events.consent import DecisionRecorded, LegalBasis, Outcome
 from shared.events.signals import MappingDefined, SignalKind, SignalReceived

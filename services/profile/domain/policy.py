@@ -82,6 +82,7 @@ def withdrawn_at(instant: int, decision: KnownDecision) -> KnownDecision:
         recorded_at=at,
         confirm_by=0,
         confirms=b"",
+        age=None,
     )
 
 

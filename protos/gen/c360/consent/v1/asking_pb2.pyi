@@ -191,7 +191,7 @@ class Askable(_message.Message):
     """Whether they may be asked now."""
     reason: _builtins.str
     """Why they may: "CONSENT_MISSING" (they never decided), "CONSENT_EXPIRED", "CONSENT_STALE", "CONSENT_UNCONFIRMED", "CONSENT_LAPSED", "CONSENT_CONFLICT",
-    or what they denied by, as in CheckResponse. Why they may not: as in CheckResponse, or "SUPPRESSED" (who had the identifier was erased).
+    "GRANTED_BY_MINOR", or what they denied by, as in CheckResponse. Why they may not: as in CheckResponse, or "SUPPRESSED" (who had the identifier was erased).
     """
     @_builtins.property
     def ask_time(self) -> _timestamp_pb2.Timestamp:

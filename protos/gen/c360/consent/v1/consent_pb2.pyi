@@ -50,6 +50,10 @@ class _OutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Outcome.Value
     """Processing is restricted for every purpose (RestrictionService). Refused on input."""
     OUTCOME_RESTRICTION_LIFTED: _Outcome.ValueType  # 9
     """That ended. Refused on input."""
+    OUTCOME_AGE_KNOWN: _Outcome.ValueType  # 10
+    """How old the person is known to be (AgeService). Refused on input."""
+    OUTCOME_AGE_TAKEN_BACK: _Outcome.ValueType  # 11
+    """That isn't known any more. Refused on input."""
 
 class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
     """Outcome is what a person decided."""
@@ -76,6 +80,10 @@ OUTCOME_RESTRICTED: Outcome.ValueType  # 8
 """Processing is restricted for every purpose (RestrictionService). Refused on input."""
 OUTCOME_RESTRICTION_LIFTED: Outcome.ValueType  # 9
 """That ended. Refused on input."""
+OUTCOME_AGE_KNOWN: Outcome.ValueType  # 10
+"""How old the person is known to be (AgeService). Refused on input."""
+OUTCOME_AGE_TAKEN_BACK: Outcome.ValueType  # 11
+"""That isn't known any more. Refused on input."""
 Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
@@ -94,6 +102,7 @@ class RecordDecisionRequest(_message.Message):
     ATTESTED_AGE_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
     PROOF_SHA256_FIELD_NUMBER: _builtins.int
+    PARENTAL_AUTHORISATION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key, 1 to 100 characters."""
     purpose: _builtins.str
@@ -105,7 +114,7 @@ class RecordDecisionRequest(_message.Message):
     confirmed: _builtins.bool
     """The person confirmed the grant from the identifier itself, as by the link in an e-mail (double opt-in). Only with a grant."""
     attested_age: _builtins.int
-    """Years that the person has at least, as whoever took the decision attests. 0: nothing is attested. At most 150; only with a grant."""
+    """Years that the person has at least, as whoever took the decision attests. 0: nothing is attested. At most 150; only with a grant or an opt-in."""
     proof_sha256: _builtins.str
     """SHA-256, hexadecimal, of what proves it, such as the signed form or the recording of the call, which stays with you. Empty: there
     is nothing.
@@ -124,6 +133,10 @@ class RecordDecisionRequest(_message.Message):
     def notice(self) -> Global___NoticeShown:
         """What the person had before them when they decided. Absent: nothing is said of it."""
 
+    @_builtins.property
+    def parental_authorisation(self) -> Global___ParentalAuthorisation:
+        """Who is responsible for a child granted it, or authorised it (GDPR Art. 8(1)). Absent: nobody did. Only with a grant or an opt-in."""
+
     def __init__(
         self,
         *,
@@ -137,14 +150,47 @@ class RecordDecisionRequest(_message.Message):
         attested_age: _builtins.int = ...,
         notice: Global___NoticeShown | None = ...,
         proof_sha256: _builtins.str = ...,
+        parental_authorisation: Global___ParentalAuthorisation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "identifier", b"identifier", "notice", b"notice"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "identifier", b"identifier", "notice", b"notice", "parental_authorisation", b"parental_authorisation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "identifier", b"identifier", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attested_age", b"attested_age", "confirmed", b"confirmed", "decide_time", b"decide_time", "identifier", b"identifier", "method", b"method", "notice", b"notice", "outcome", b"outcome", "parental_authorisation", b"parental_authorisation", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordDecisionRequest: _TypeAlias = RecordDecisionRequest  # noqa: Y015
+
+@_typing.final
+class ParentalAuthorisation(_message.Message):
+    """ParentalAuthorisation is by whom something was granted for a child."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GUARDIAN_FIELD_NUMBER: _builtins.int
+    VERIFIED_BY_FIELD_NUMBER: _builtins.int
+    GUARDIAN_HASH_FIELD_NUMBER: _builtins.int
+    verified_by: _builtins.str
+    """By what it was verified that they are responsible for the child (GDPR Art. 8(2)), such as "signed form". 1 to 64 characters; name nobody."""
+    guardian_hash: _builtins.str
+    """The keyed hash of their identifier, hexadecimal. Ours; ignored on input."""
+    @_builtins.property
+    def guardian(self) -> _common_pb2.Identifier:
+        """An identifier of theirs. Its keyed hash is kept. Required; empty in answers."""
+
+    def __init__(
+        self,
+        *,
+        guardian: _common_pb2.Identifier | None = ...,
+        verified_by: _builtins.str = ...,
+        guardian_hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["guardian", b"guardian"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["guardian", b"guardian", "guardian_hash", b"guardian_hash", "verified_by", b"verified_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParentalAuthorisation: _TypeAlias = ParentalAuthorisation  # noqa: Y015
 
 @_typing.final
 class NoticeShown(_message.Message):
@@ -388,7 +434,8 @@ class CheckResponse(_message.Message):
     "CONSENT_MISSING", "CONSENT_REFUSED", "CONSENT_WITHDRAWN", "OBJECTED", "CONSENT_UNCONFIRMED" (granted, but the purpose asks
     for double opt-in), "CONSENT_LAPSED" (and the confirmation is waited for no longer), "AGE_NOT_ATTESTED" (granted, but the purpose has a minimum age), "CONSENT_EXPIRED" (granted
     too long ago), "CONSENT_STALE" (granted without the notice that the purpose asks for, or by an older version of it), "OPTED_IN", "OPTED_OUT", "LIMITED", "CONSENT_CONFLICT" (a stronger identifier, or who may be the same person, has
-    decided otherwise: ask again), "RESTRICTED" (processing is restricted).
+    decided otherwise: ask again), "RESTRICTED" (processing is restricted), "MINOR" (they are known to be too young, and nobody who is responsible for them
+    authorised it; what says so is the decision), "GRANTED_BY_MINOR" (they are old enough by now, and were not when they granted it: ask again).
     """
     decision_id: _builtins.str
     """The decision that decided, a UUID; empty when none did."""
@@ -396,7 +443,7 @@ class CheckResponse(_message.Message):
     """Version of the purpose that it was judged by: of those known by `known_at` the one that was in force at `valid_at`."""
     state: _builtins.str
     """The state that it is in: "DEFAULT_ALLOWED", "GRANTED" or "OPTED_IN", which permit; "UNKNOWN", "PENDING", "LAPSED", "MINOR", "REFUSED",
-    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT", "EXPIRED", "STALE" or "RESTRICTED", which don't.
+    "WITHDRAWN", "OBJECTED", "OPTED_OUT", "LIMITED", "CONFLICT", "EXPIRED", "STALE", "RESTRICTED" or "INVALIDATED", which don't.
     """
     purpose_sha256: _builtins.str
     """SHA-256, hexadecimal, of that version as it stands in the log."""
@@ -790,10 +837,12 @@ class Decision(_message.Message):
     BECAUSE_FIELD_NUMBER: _builtins.int
     ASKED_TOO_EARLY_FIELD_NUMBER: _builtins.int
     RESTRICTION_FIELD_NUMBER: _builtins.int
+    AGE_FIELD_NUMBER: _builtins.int
+    PARENTAL_AUTHORISATION_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Its id, a UUID."""
     purpose: _builtins.str
-    """The purpose decided about; "*" is every one, of a restriction of processing."""
+    """The purpose decided about; "*" is every one, of a restriction of processing and of an age."""
     purpose_version: _builtins.int
     """Version of the purpose that was in force when the person decided; the first, of one that was defined later."""
     outcome: Global___Outcome.ValueType
@@ -836,6 +885,14 @@ class Decision(_message.Message):
     def restriction(self) -> Global___Restriction:
         """Of a restriction of processing, or its end. Absent: it is none."""
 
+    @_builtins.property
+    def age(self) -> Global___KnownAge:
+        """Of how old the person is known to be. Absent: it says nothing of that."""
+
+    @_builtins.property
+    def parental_authorisation(self) -> Global___ParentalAuthorisation:
+        """By whom it was granted for a child. Absent: by nobody else."""
+
     def __init__(
         self,
         *,
@@ -856,14 +913,54 @@ class Decision(_message.Message):
         because: _builtins.str = ...,
         asked_too_early: _builtins.bool = ...,
         restriction: Global___Restriction | None = ...,
+        age: Global___KnownAge | None = ...,
+        parental_authorisation: Global___ParentalAuthorisation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "record_time", b"record_time", "restriction", b"restriction"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "confirm_by_time", b"confirm_by_time", "decide_time", b"decide_time", "notice", b"notice", "parental_authorisation", b"parental_authorisation", "record_time", b"record_time", "restriction", b"restriction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_too_early", b"asked_too_early", "attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "restriction", b"restriction", "signal_id", b"signal_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["age", b"age", "asked_too_early", b"asked_too_early", "attested_age", b"attested_age", "because", b"because", "confirm_by_time", b"confirm_by_time", "confirmed", b"confirmed", "confirms", b"confirms", "decide_time", b"decide_time", "decision_id", b"decision_id", "method", b"method", "notice", b"notice", "outcome", b"outcome", "parental_authorisation", b"parental_authorisation", "proof_sha256", b"proof_sha256", "purpose", b"purpose", "purpose_version", b"purpose_version", "record_time", b"record_time", "restriction", b"restriction", "signal_id", b"signal_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class KnownAge(_message.Message):
+    """KnownAge is how old somebody was when it was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNDER_FIELD_NUMBER: _builtins.int
+    AT_LEAST_FIELD_NUMBER: _builtins.int
+    CORRECTS_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    under: _builtins.int
+    """Younger than so many years; 0: that isn't known any more."""
+    at_least: _builtins.int
+    """And so old at least."""
+    corrects: _builtins.str
+    """The decision that said otherwise, a UUID. Empty: none did."""
+    recorded_by: _builtins.str
+    """Who recorded it."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        under: _builtins.int = ...,
+        at_least: _builtins.int = ...,
+        corrects: _builtins.str = ...,
+        recorded_by: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "corrects", b"corrects", "reason", b"reason", "recorded_by", b"recorded_by", "under", b"under"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KnownAge: _TypeAlias = KnownAge  # noqa: Y015
 
 @_typing.final
 class Restriction(_message.Message):

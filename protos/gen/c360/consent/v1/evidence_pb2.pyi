@@ -243,6 +243,7 @@ class ConsideredDecision(_message.Message):
     "IDENTIFIER_SHARED" (granted by what turned out to be somebody else's too), "NOBODY_ASKED" (the purpose stands on a contract or a
     law), "DECIDES_NOTHING" (such as opting into what needs consent), "RESTRICTED" (nothing counts while processing is restricted). Of a restriction that
     doesn't decide: "OLDER", "LIFTED", "DESPITE_RESTRICTION" (the purpose goes on); of the end of one: "LIFTS".
+    Of an age that doesn't decide: "CORRECTED", "CORRECTS" (it isn't known any more), "DECIDES_NOTHING"; of a grant: "GRANTED_BY_MINOR".
     """
     identifier_hash: _builtins.str
     """Hash of the identifier that it is bound to, hexadecimal."""

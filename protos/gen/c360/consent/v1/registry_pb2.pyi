@@ -309,7 +309,7 @@ Global___Definition: _TypeAlias = Definition  # noqa: Y015
 
 @_typing.final
 class Purpose(_message.Message):
-    """Purpose is what data may be used for. Enforced are its legal basis, traits, masks, scope, double opt-in, minimum age, expiry,
+    """Purpose is what data may be used for. Enforced are its legal basis, traits, masks, scope, double opt-in, minimum age, minors, expiry,
     notice and what goes on in spite of a restriction, by the newest version; all else is told, and enforced by nobody.
     """
 
@@ -375,6 +375,8 @@ class Purpose(_message.Message):
     RECIPIENTS_FIELD_NUMBER: _builtins.int
     MASKS_FIELD_NUMBER: _builtins.int
     DESPITE_RESTRICTION_FIELD_NUMBER: _builtins.int
+    MINORS_UNDER_FIELD_NUMBER: _builtins.int
+    MINORS_OPT_IN_FROM_FIELD_NUMBER: _builtins.int
     description: _builtins.str
     """What it is, for people. At most 1000 characters."""
     legal_basis: Global___LegalBasis.ValueType
@@ -403,6 +405,14 @@ class Purpose(_message.Message):
     """
     retention: _builtins.str
     """How long its data is kept, or by what that is determined: up to 500 characters. Told in receipts and reports; not enforced."""
+    minors_under: _builtins.int
+    """Of whoever is known to be younger (AgeService) only what who is responsible for them authorised counts, and nothing is permitted by default. Years, 0
+    to 150; `minimum_age` says the same besides, and the older of the two counts. Only with the bases consent and legitimate interest. Enforced.
+    """
+    minors_opt_in_from: _builtins.int
+    """From so many years on they may opt in themselves, if whoever takes it attests that they are as old. 0: they may not; at most `minors_under`, and
+    only with a legitimate interest. Enforced.
+    """
     @_builtins.property
     def traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the traits and identifier namespaces it may see; "*" for all. At most 500. Enforced."""
@@ -470,10 +480,12 @@ class Purpose(_message.Message):
         recipients: _abc.Iterable[_builtins.str] | None = ...,
         masks: _abc.Mapping[_builtins.str, Global___Masking.ValueType] | None = ...,
         despite_restriction: _abc.Iterable[Global___RestrictionException.ValueType] | None = ...,
+        minors_under: _builtins.int = ...,
+        minors_opt_in_from: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "despite_restriction", b"despite_restriction", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "masks", b"masks", "minimum_age", b"minimum_age", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ask_again_after_days", b"ask_again_after_days", "contact_points", b"contact_points", "controller", b"controller", "data_categories", b"data_categories", "data_uses", b"data_uses", "description", b"description", "despite_restriction", b"despite_restriction", "double_opt_in", b"double_opt_in", "dpv", b"dpv", "expires_after_days", b"expires_after_days", "legal_bases", b"legal_bases", "legal_basis", b"legal_basis", "masks", b"masks", "minimum_age", b"minimum_age", "minors_opt_in_from", b"minors_opt_in_from", "minors_under", b"minors_under", "notice", b"notice", "notice_version", b"notice_version", "recipients", b"recipients", "retention", b"retention", "scope", b"scope", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -39,7 +39,7 @@ class ProfileServiceStub:
     INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
     VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, CONSENT_EXPIRED,
-    CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED, HELD: an erasure waits for a legal hold),
+    CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED, MINOR, GRANTED_BY_MINOR, HELD: an erasure waits for a legal hold),
     UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED: what is read is written down before it is
     answered, and that failed), RESOURCE_EXHAUSTED (OVERLOADED: too many reads wait to be written down), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
     INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
@@ -102,7 +102,7 @@ class ProfileServiceAsyncStub(ProfileServiceStub):
     INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
     VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
     (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, CONSENT_EXPIRED,
-    CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED, HELD: an erasure waits for a legal hold),
+    CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED, MINOR, GRANTED_BY_MINOR, HELD: an erasure waits for a legal hold),
     UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED: what is read is written down before it is
     answered, and that failed), RESOURCE_EXHAUSTED (OVERLOADED: too many reads wait to be written down), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
     INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).
@@ -168,7 +168,7 @@ class ProfileServiceServicer(metaclass=_abc_1.ABCMeta):
         INSTANT_IN_FUTURE, INSTANT_AMBIGUOUS, FIELD_UNKNOWN), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, RULES_UNKNOWN,
         VERSION_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED), PERMISSION_DENIED
         (CONSENT_MISSING, CONSENT_REFUSED, CONSENT_WITHDRAWN, CONSENT_UNCONFIRMED, AGE_NOT_ATTESTED, CONSENT_EXPIRED,
-        CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED, HELD: an erasure waits for a legal hold),
+        CONSENT_STALE, CONSENT_CONFLICT, OBJECTED, OPTED_OUT, LIMITED, RESTRICTED, MINOR, GRANTED_BY_MINOR, HELD: an erasure waits for a legal hold),
         UNAVAILABLE (NOT_FRESH_ENOUGH, CONSENT_NOT_CONFIRMED, DISCLOSURE_NOT_RECORDED: what is read is written down before it is
         answered, and that failed), RESOURCE_EXHAUSTED (OVERLOADED: too many reads wait to be written down), DATA_LOSS (ENVELOPE_BROKEN: what a live key should open was altered),
         INTERNAL (PROFILE_FAILED: a defect of this service that something of this customer brings out; its log tells of it).

@@ -182,7 +182,7 @@ class Gone(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     CUSTOMER_HASHES_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Machine-readable, as GetProfile would be refused: "CONSENT_WITHDRAWN", "CUSTOMER_ERASED", "RESTRICTED", "HELD" ...; of a segment
+    """Machine-readable, as GetProfile would be refused: "CONSENT_WITHDRAWN", "CUSTOMER_ERASED", "RESTRICTED", "MINOR", "HELD" ...; of a segment
     that is watched always "NOT_IN_SEGMENT".
     """
     @_builtins.property
