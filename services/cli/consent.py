@@ -5,19 +5,33 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 import typer
 
 from services.cli import caller_tokens, consent_confirming, consent_evidence, consent_import, consent_signals, definitions, render
 from services.cli.audiences.command import filter_file
+from services.cli.consent_ages import age, correct_age
 from services.cli.consent_asking import askable
+from services.cli.consent_listing import decisions
 from services.cli.consent_restricted import restrictions
 from services.cli.consent_restricting import lift, restrict
 from services.cli.consent_unsubscribing import unsubscribe_link
 from services.cli.errors import NotReachable
-from services.cli.evidence import At, AttestedAge, Confirmed, Method, Notice, Proof, hash_of, notice_message, notice_words
+from services.cli.evidence import (
+    At,
+    AttestedAge,
+    Confirmed,
+    Guardian,
+    Method,
+    Notice,
+    Proof,
+    VerifiedBy,
+    authorisation,
+    hash_of,
+    notice_message,
+)
 from services.cli.notation import NamedIdentifier, NamedNotice
 from services.cli.options import (
     DEFAULT_TIMEOUT_S,
@@ -32,6 +46,9 @@ from services.cli.options import (
     ValidAt,
     Version,
 )
+
+if TYPE_CHECKING:
+    from c360.consent.v1 import consent_pb2
 
 
 class Decided(StrEnum):
@@ -56,7 +73,8 @@ app.command("filter")(filter_file)
 app.command("import")(consent_import.import_file)
 elsewhere: list[Any] = [consent_evidence.receipt, consent_evidence.explain, consent_evidence.diff, consent_evidence.conflicts]
 elsewhere += [consent_confirming.request_confirmation, consent_confirming.confirm, unsubscribe_link, restrict, lift]
-elsewhere += [consent_signals.signal, consent_signals.signals, askable, restrictions]
+elsewhere += [decisions, age, correct_age, askable, restrictions]
+elsewhere += [consent_signals.signal, consent_signals.signals]
 for command in elsewhere:
     app.command()(command)
 
@@ -73,6 +91,8 @@ def record(
     attested_age: AttestedAge = 0,
     notice: Notice = None,
     proof: Proof = None,
+    guardian: Guardian = None,
+    verified_by: VerifiedBy = "",
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -92,6 +112,7 @@ def record(
         attested_age=attested_age,
         notice=notice,
         proof=proof,
+        authorised=authorisation(guardian, verified_by),
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -109,6 +130,8 @@ def grant(
     attested_age: AttestedAge = 0,
     notice: Notice = None,
     proof: Proof = None,
+    guardian: Guardian = None,
+    verified_by: VerifiedBy = "",
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -124,6 +147,7 @@ def grant(
         attested_age=attested_age,
         notice=notice,
         proof=proof,
+        authorised=authorisation(guardian, verified_by),
         request_id=request_id,
         as_json=as_json,
         timeout_s=timeout_s,
@@ -201,48 +225,6 @@ def check(
         raise typer.Exit(1)
 
 
-@app.command()
-def decisions(
-    identifier: IdentifierRef,
-    valid_at: ValidAt = None,
-    known_at: KnownAt = None,
-    as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
-) -> None:
-    """List the decisions bound to one identifier, in the order in which they were recorded."""
-    from c360.consent.v1 import consent_pb2, consent_pb2_grpc
-
-    from services.cli import messages
-    from services.cli.client import connect
-
-    request = consent_pb2.ListDecisionsRequest(
-        identifier=messages.identifier(identifier), valid_at=messages.timestamp(valid_at), known_at=messages.timestamp(known_at)
-    )
-    with connect("consent") as channel:
-        answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
-    listed = list(map(messages.plain, answer.decisions))
-    if as_json:
-        render.document(listed)
-        return
-    rows = [
-        (
-            d["decide_time"],
-            d["record_time"],
-            d["purpose"] if d["restriction"] else f"{d['purpose']}@{d['purpose_version']}",
-            d["outcome"],
-            d["method"],
-            "yes" if d["confirmed"] else "",
-            notice_words(d["notice"]),
-            d["because"],
-            d["decision_id"],
-        )
-        for d in listed
-    ]
-    render.table(
-        "Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "by signal", "decision"), rows
-    )
-
-
 def _record(
     identifier: NamedIdentifier,
     purpose: str,
@@ -254,6 +236,7 @@ def _record(
     attested_age: int = 0,
     notice: NamedNotice | None = None,
     proof: Path | None = None,
+    authorised: consent_pb2.ParentalAuthorisation | None = None,
     request_id: str,
     as_json: bool,
     timeout_s: float,
@@ -274,6 +257,7 @@ def _record(
         attested_age=attested_age,
         notice=notice_message(notice),
         proof_sha256=hash_of(proof) if proof else "",
+        parental_authorisation=authorised,
     )
     try:
         with connect("consent") as channel:

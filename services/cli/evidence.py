@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from services.cli.errors import Misused
-from services.cli.notation import NamedNotice, parse_notice
-from services.cli.options import instant_parser, parsed_by
+from services.cli.notation import NamedIdentifier, NamedNotice, parse_notice
+from services.cli.options import identifier_parser, instant_parser, parsed_by
 
 if TYPE_CHECKING:
     from c360.consent.v1 import consent_pb2
@@ -46,6 +46,18 @@ Proof = Annotated[
     Path | None,
     typer.Option("--proof", metavar="FILE", help="What proves it, such as the signed form. Its SHA-256 is kept; keep the file."),
 ]
+Guardian = Annotated[
+    NamedIdentifier | None,
+    typer.Option(
+        "--guardian",
+        metavar="NAMESPACE:VALUE",
+        parser=identifier_parser,
+        help="Of a grant for a child: who is responsible for it and granted or authorised that.",
+    ),
+]
+VerifiedBy = Annotated[
+    str, typer.Option(help="By what it was verified that they are responsible, such as 'signed form'. With --guardian.")
+]
 
 
 def hash_of(proof: Path) -> str:
@@ -65,3 +77,16 @@ def notice_message(notice: NamedNotice | None) -> consent_pb2.NoticeShown | None
     from c360.consent.v1 import consent_pb2
 
     return consent_pb2.NoticeShown(name=notice.name, version=notice.version, locale=notice.locale) if notice else None
+
+
+def authorisation(guardian: NamedIdentifier | None, verified_by: str) -> consent_pb2.ParentalAuthorisation | None:
+    """Raises Misused (GUARDIAN_MISSING)."""
+    from c360.consent.v1 import consent_pb2
+
+    from services.cli import messages
+
+    if guardian is None:
+        if verified_by:
+            raise Misused("GUARDIAN_MISSING", "--verified-by says how --guardian was verified: name both")
+        return None
+    return consent_pb2.ParentalAuthorisation(guardian=messages.identifier(guardian), verified_by=verified_by)
