@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from services.cli import identity_rules, paging, render
-from services.cli.notation import NamedCustomer, NamedIdentifier
-from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, AsOf, Fresh, IdentifierRef, KnownAt, PersonRef, TimeoutS
+from services.cli.notation import NamedCustomer, NamedIdentifier, Person, parse_person
+from services.cli.options import (
+    DEFAULT_TIMEOUT_S,
+    MOST,
+    AsJson,
+    AsOf,
+    Fresh,
+    IdentifierRef,
+    KnownAt,
+    PersonRef,
+    TimeoutS,
+    parsed_by,
+)
 
 if TYPE_CHECKING:
     from c360.identity.v1 import identity_pb2
@@ -101,6 +112,11 @@ def customer(
 
 @app.command()
 def proposals(
+    person: Annotated[
+        Person | None,
+        typer.Argument(metavar="[PERSON]", parser=parsed_by(parse_person), help="Only those about this customer."),
+    ] = None,
+    *,
     state: Annotated[State, typer.Option(help="Only those in this state.")] = State.OPEN,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show, oldest first.")] = 50,
     fresh: Fresh = None,
@@ -110,7 +126,7 @@ def proposals(
     """List merges that people have to decide (`c360 identity decide`). With --json: one line each."""
     from services.cli import messages
 
-    listed = (messages.plain(proposal) for proposal in _proposals(state, limit, fresh, timeout_s))
+    listed = (messages.plain(proposal) for proposal in _proposals(person, state, limit, fresh, timeout_s))
     if as_json:
         for proposal in listed:
             render.line(proposal)
@@ -133,7 +149,7 @@ def proposals(
     render.table("Proposals", ("proposed", ends, "state", "reason", "bits", "customers", *decided, "proposal"), rows)
 
 
-def _proposals(state: State, limit: int, fresh: Any, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
+def _proposals(person: Person | None, state: State, limit: int, fresh: Any, timeout_s: float) -> Iterator[identity_pb2.Proposal]:
     from c360.identity.v1 import identity_pb2, identity_pb2_grpc
 
     from services.cli import messages
@@ -143,6 +159,8 @@ def _proposals(state: State, limit: int, fresh: Any, timeout_s: float) -> Iterat
     request = identity_pb2.ListProposalsRequest(
         state=identity_pb2.ProposalState.Value(f"PROPOSAL_STATE_{wanted}"), at_least_as_fresh=messages.newest(fresh)
     )
+    if person is not None:
+        request.customer.CopyFrom(messages.customer_ref(person))
     with connect("identity") as channel:
         stub = identity_pb2_grpc.IdentityServiceStub(channel)
         yield from paging.entries(stub.ListProposals, request, "proposals", limit, timeout_s)

@@ -223,6 +223,54 @@ def test_a_decision_is_taken_down_once_and_what_is_impossible_is_refused_with_it
     assert not calls.ListDecisions(listed, timeout=DEADLINE_S).decisions
 
 
+def test_whoever_speaks_with_somebody_sees_what_is_asked_of_them_alone(platform: Platform, ann: Someone, bea: Someone) -> None:
+    calls = platform.identity
+    position = bea.happens(identify({"email": ann.email}, user_id=bea.user))
+    request = identity_pb2.ListProposalsRequest(customer=ann.ref, at_least_as_fresh=position)
+    [asked] = calls.ListProposals(request, timeout=DEADLINE_S).proposals
+    for asked_of, someone in zip(asked.customer_ids, (ann, bea), strict=True):  # older first
+        assert asked_of in someone.profile().member_ids
+    for known_as in (bea.ref, CustomerRef(customer_id=ann.customer)):
+        request = identity_pb2.ListProposalsRequest(customer=known_as)
+        assert calls.ListProposals(request, timeout=DEADLINE_S).proposals == [asked]
+    merged = pb.MergeCustomersRequest(request_id=uuid.uuid4().hex, customer=ann.ref, other=bea.ref, **WHO)
+    platform.decisions.MergeCustomers(merged, timeout=DEADLINE_S)
+    for customer in (ann.customer, bea.customer, *asked.customer_ids):  # every id that was ever given out, also after they are one
+        request = identity_pb2.ListProposalsRequest(customer=CustomerRef(customer_id=customer))
+        [ended] = calls.ListProposals(request, timeout=DEADLINE_S).proposals
+        assert (ended.proposal_id, ended.state) == (asked.proposal_id, identity_pb2.PROPOSAL_STATE_WITHDRAWN)
+        request.state = identity_pb2.PROPOSAL_STATE_OPEN
+        assert not calls.ListProposals(request, timeout=DEADLINE_S).proposals
+    with pytest.raises(grpc.RpcError) as refused:
+        calls.ListProposals(
+            identity_pb2.ListProposalsRequest(customer=CustomerRef(customer_id=str(uuid.uuid4()))), timeout=DEADLINE_S
+        )
+    assert reason_of(refused.value) == "CUSTOMER_UNKNOWN"
+
+
+def test_a_page_of_what_is_asked_of_one_is_no_page_of_anothers(platform: Platform, ann: Someone, bea: Someone) -> None:
+    calls = platform.identity
+    for number in range(3):
+        email = f"{uuid.uuid4().hex}@shop.example"
+        identified = [identify({"email": email}, user_id=user) for user in (ann.user, f"{bea.user}-{number}")]
+        position = [bea.happens(event) for event in identified][-1]
+    request = identity_pb2.ListProposalsRequest(customer=ann.ref, page_size=2, at_least_as_fresh=position)
+    first = calls.ListProposals(request, timeout=DEADLINE_S)
+    request.page_token = first.next_page_token
+    second = calls.ListProposals(request, timeout=DEADLINE_S)
+    assert (len(first.proposals), len(second.proposals), second.next_page_token) == (2, 1, "")
+    assert {one.proposal_id for one in first.proposals}.isdisjoint(one.proposal_id for one in second.proposals)
+    for other in (identity_pb2.ListProposalsRequest(customer=bea.ref), identity_pb2.ListProposalsRequest()):
+        other.page_token = first.next_page_token
+        with pytest.raises(grpc.RpcError) as refused:
+            calls.ListProposals(other, timeout=DEADLINE_S)
+        assert reason_of(refused.value) == "PAGE_TOKEN_INVALID"
+
+
+def listed(c360: Command, who: str, *options: str) -> list[Any]:
+    return [json.loads(line) for line in c360.run("identity", "proposals", who, *options, "--json").stdout.splitlines()]
+
+
 def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platform, ann: Someone, bea: Someone) -> None:
     stack.write_key()
     c360 = Command(stack.data_directory)
@@ -230,18 +278,14 @@ def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platf
     fresh = f"{position.log}/{position.partition}/{position.number}"
     two = {f"user_id:{ann.user}", f"user_id:{bea.user}"}
     assert {c360.json("identity", "resolve", one, "--fresh", fresh)["customer_id"] for one in two} == {ann.customer, bea.customer}
-    lines = c360.run("identity", "proposals", "--json", "--limit", "10000").stdout.splitlines()
-    members = [*ann.profile().member_ids, *bea.profile().member_ids]
-    [proposal_id] = [found["proposal_id"] for found in map(json.loads, lines) if set(found["customer_ids"]) <= set(members)]
+    [proposal_id] = {one["proposal_id"] for who in two for one in listed(c360, who)}
     decline = ("identity", "decide", proposal_id, "--decline", "--by", "desk", "--reason", "a shared mailbox")
     declined = c360.json(*decline)
     assert declined["decision"]["kind"] == "forbid"
     assert "PROPOSAL_CLOSED" in c360.run(*decline, code=1).stderr
-    ended = map(
-        json.loads, c360.run("identity", "proposals", "--state", "declined", "--json", "--limit", "10000").stdout.splitlines()
-    )
-    [who] = [(one["decided_by"], one["decision_reason"]) for one in ended if one["proposal_id"] == proposal_id]
-    assert who == ("desk", "a shared mailbox")
+    assert not listed(c360, ann.customer)
+    [ended] = listed(c360, ann.customer, "--state", "declined")
+    assert (ended["proposal_id"], ended["decided_by"], ended["decision_reason"]) == (proposal_id, "desk", "a shared mailbox")
     decision_id = declined["decision"]["decision_id"]
     assert decision_id in c360.run("identity", "decisions", f"user_id:{ann.user}").stdout
     told = [one["decision"] for one in c360.json("identity", "why", *sorted(two))["obstacles"] if one["decision"]]

@@ -7,14 +7,14 @@ from c360.common.v1.common_pb2 import CustomerRef, Position
 from c360.identity.v1 import decision_pb2 as pb
 from c360.identity.v1 import decision_pb2_grpc
 
-from services.identity.api.named import customer_or_node, linked_customer
+from services.identity.api.named import customer_or_node, members_of
 from services.identity.api.weights import hashed
 from services.identity.deciding import Decider
 from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
 from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.tables import decisions, views
-from shared.errors import InvalidInput, NotFound
+from services.identity.tables import decisions
+from shared.errors import InvalidInput
 from shared.ids import from_text, to_text
 from shared.instants import to_timestamp
 from shared.positions import Progress
@@ -60,7 +60,9 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
         page = Page(request, BY_NUMBER)
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        members = await self._members(request.customer) if request.HasField("customer") else []
+        members: list[bytes] = []
+        if request.HasField("customer"):
+            members = await members_of(self._pool, request.customer, self._lookup_key, self._ledger.rules)
         rows = await decisions.page(self._pool, members, page.after or BEFORE_ALL, page.wanted, request.include_withdrawn)
         shown, token = page.cut(rows, lambda row: (row.decided_at, row.decision_id))
         ends = await decisions.nodes(self._pool, {end for row in shown for end in row.ends})
@@ -77,13 +79,6 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
             reason=request.reason,
         )
         return await self._answer(*await self._decider.decide(command))
-
-    async def _members(self, named: CustomerRef) -> list[bytes]:
-        customer = await linked_customer(self._pool, named, self._lookup_key, self._ledger.rules)
-        members = await views.members(self._pool, customer)
-        if not members:
-            raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
-        return members
 
     def _party(self, ref: CustomerRef) -> Party:
         named = customer_or_node(ref, self._lookup_key)

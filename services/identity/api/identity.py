@@ -6,7 +6,7 @@ from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity.api.erasure import ErasureApi
-from services.identity.api.named import node
+from services.identity.api.named import members_of, node
 from services.identity.domain.decision import Decision
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.nobody import nobody
@@ -69,7 +69,11 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
     async def ListProposals(self, request: pb.ListProposalsRequest, context: Any) -> pb.ListProposalsResponse:
         page = Page(request, BY_NUMBER)
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
-        rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), page.after or BEFORE_ALL, page.wanted)
+        members: list[bytes] = []
+        if request.HasField("customer"):
+            members = await members_of(self._pool, request.customer, self._lookup_key, self._ledger.rules)
+        after = page.after or BEFORE_ALL
+        rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), after, page.wanted, members)
         shown, token = page.cut(rows, lambda row: (row.pos, row.proposal_id))
         decided = await decisions.of_ids(self._pool, {row.decision_id for row in shown if row.decision_id})
         told = [_proposal(row, self._expiry, decided.get(row.decision_id or b"")) for row in shown]

@@ -11,7 +11,9 @@ from services.identity.graph.rules import Rules
 from services.identity.nobody import nobody
 from services.identity.recall import Instants
 from services.identity.tables import views
+from shared.errors import NotFound
 from shared.identifiers import Identifier, hash_of, normalise
+from shared.ids import to_text
 from shared.rpc.edge import instant, named_customer
 
 
@@ -47,6 +49,17 @@ async def linked_customer(pool: Any, ref: CustomerRef, lookup_key: bytes, rules:
     if resolved is None:
         raise await nobody(pool, named, rules)
     return resolved.customer
+
+
+async def members_of(pool: Any, ref: CustomerRef, lookup_key: bytes, rules: Rules) -> list[bytes]:
+    """The customer that is named, as by `linked_customer`, and all that merges join to it now.
+
+    Raises what that does, and NotFound (CUSTOMER_UNKNOWN)."""
+    customer = await linked_customer(pool, ref, lookup_key, rules)
+    members = await views.members(pool, customer)
+    if not members:
+        raise NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
+    return members
 
 
 def _node(identifier: Identifier, lookup_key: bytes) -> Node:

@@ -119,15 +119,18 @@ class ProposalRow(msgspec.Struct, frozen=True):
     decision_id: bytes | None
 
 
-async def proposals(pool: Any, state: str, after: tuple[int, bytes], limit: int) -> list[ProposalRow]:
-    """Of one state, or with "" of any; oldest first, after (position, proposal id)."""
+async def proposals(
+    pool: Any, state: str, after: tuple[int, bytes], limit: int, customers: Sequence[bytes] = ()
+) -> list[ProposalRow]:
+    """Of one state, or with "" of any; about any of `customers`, or with none of them all. Oldest first, after (position, proposal id)."""
+    about = "AND (customer = ANY($5::bytea[]) OR other = ANY($5::bytea[]))" if customers else ""  # so that an index finds them
     rows = await pool.fetch(
-        """SELECT * FROM proposals WHERE (state = $1 OR $1 = '') AND (pos, proposal_id) > ($2, $3)
-           ORDER BY pos, proposal_id LIMIT $4""",
+        f"""SELECT * FROM proposals WHERE (state = $1 OR $1 = '') AND (pos, proposal_id) > ($2, $3) {about}
+            ORDER BY pos, proposal_id LIMIT $4""",  # noqa: S608
         state,
-        after[0],
-        after[1],
+        *after,
         limit,
+        *([list(customers)] if customers else ()),
     )
     return [ProposalRow(**dict(row)) for row in rows]
 

@@ -405,6 +405,7 @@ class ListProposalsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """How many to return: default 50, at most 500."""
     page_token: _builtins.str
@@ -415,6 +416,10 @@ class ListProposalsRequest(_message.Message):
     def at_least_as_fresh(self) -> _common_pb2.Position:
         """Wait, within the deadline, until this position is included."""
 
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Only those about this customer and all that is merged with it, on whichever side; absent: about anybody."""
+
     def __init__(
         self,
         *,
@@ -422,10 +427,11 @@ class ListProposalsRequest(_message.Message):
         page_token: _builtins.str = ...,
         state: Global___ProposalState.ValueType = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

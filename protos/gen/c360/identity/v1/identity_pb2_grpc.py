@@ -99,7 +99,9 @@ class IdentityServiceServicer:
 
     def ListProposals(self, request, context):
         """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
-        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED, IDENTIFIER_BLOCKED), UNAVAILABLE
+        (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,9 @@ class IdentityServiceStub:
     """
     ListProposals: _grpc.UnaryUnaryMultiCallable[_identity_pb2.ListProposalsRequest, _identity_pb2.ListProposalsResponse]
     """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
-    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED, IDENTIFIER_BLOCKED), UNAVAILABLE
+    (NOT_FRESH_ENOUGH).
     """
     EraseCustomer: _grpc.UnaryUnaryMultiCallable[_identity_pb2.EraseCustomerRequest, _identity_pb2.EraseCustomerResponse]
     """EraseCustomer destroys everything personal about a customer and all that is merged with it, for ever: their keys,
@@ -93,7 +95,9 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """
     ListProposals: _aio.UnaryUnaryMultiCallable[_identity_pb2.ListProposalsRequest, _identity_pb2.ListProposalsResponse]  # type: ignore[assignment]
     """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
-    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH).
+    Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+    NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED, IDENTIFIER_BLOCKED), UNAVAILABLE
+    (NOT_FRESH_ENOUGH).
     """
     EraseCustomer: _aio.UnaryUnaryMultiCallable[_identity_pb2.EraseCustomerRequest, _identity_pb2.EraseCustomerResponse]  # type: ignore[assignment]
     """EraseCustomer destroys everything personal about a customer and all that is merged with it, for ever: their keys,
@@ -153,7 +157,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_identity_pb2.ListProposalsResponse, _abc.Awaitable[_identity_pb2.ListProposalsResponse]]:
         """ListProposals lists merges that were not made because people have to decide them: DecisionService.DecideProposal.
-        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID), UNAVAILABLE (NOT_FRESH_ENOUGH).
+        Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID, PAGE_SIZE_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID),
+        NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED, IDENTIFIER_BLOCKED), UNAVAILABLE
+        (NOT_FRESH_ENOUGH).
         """
 
     @_abc_1.abstractmethod
