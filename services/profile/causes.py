@@ -24,7 +24,7 @@ _TELLING: Final = {events.MERGED.id: "merge", events.SPLIT.id: "split", events.E
 class Cause(msgspec.Struct, frozen=True):
     """`alone`: nothing else can have changed anything, so far as is known from what was read for it.
 
-    `among`: of what happened together each, the newest first.
+    `among`: of what happened together each, the newest first. `otherwise` is the cause where none of those says anything that is looked at.
     """
 
     kind: str
@@ -33,6 +33,14 @@ class Cause(msgspec.Struct, frozen=True):
     event_id: bytes = b""
     alone: bool = False
     among: tuple["Cause", ...] = ()
+    otherwise: "Cause | None" = None
+
+
+def new_ones(newest: Sequence[Record], changed: int, followed: int) -> Sequence[Record]:
+    """Of the newest events of a stream, in their order, those that nobody had looked at: what stands from `followed` on, and as many as
+    `changed` before that. A state is of the moment at which it is loaded, and may have more in it than was followed by then."""
+    ahead = sum(1 for record in newest if record.pos >= followed)
+    return newest[max(0, len(newest) - ahead - changed) :]
 
 
 def cause_of(records: Sequence[Record]) -> Cause:
@@ -51,10 +59,10 @@ def cause_of(records: Sequence[Record]) -> Cause:
 def because(cause: Cause, segment: str, rules: Rules, cluster: Mapping[bytes, Held]) -> Cause:
     """Of what happened together the newest by which what the segment looks at is as it is; where that isn't kept, the newest."""
     condition = None if rules.segments is None else rules.segments.conditions.get(segment)
-    if condition is None or len(cause.among) < 2:
+    if condition is None or (len(cause.among) < 2 and cause.otherwise is None):
         return cause
     kept = _looked_at({member: one.state for member, one in cluster.items()}, condition)
-    return next((one for one in cause.among if one.event_id in kept), cause)
+    return next((one for one in cause.among if one.event_id in kept), cause.otherwise or cause)
 
 
 def _looked_at(states: Mapping[bytes, State], condition: Condition) -> set[bytes]:

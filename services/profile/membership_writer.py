@@ -5,12 +5,12 @@ only whether all is still as it was found.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from services.profile.beginnings import Beginnings, Mover
-from services.profile.causes import RULES, Cause, because, begins_with, cause_of, change_of
+from services.profile.causes import RULES, Cause, because, begins_with, cause_of, change_of, new_ones
 from services.profile.domain.membership import Move, by_events_alone, moves
 from services.profile.domain.rules import Rules
 from services.profile.standings import Seen, Standings
@@ -21,6 +21,8 @@ from shared.instants import Clock
 from shared.log import LogReader, Record
 from shared.log.reader import Stretch
 from shared.pieces import AT_ONCE, Leisure, Pieces
+
+AHEAD_AT_MOST: Final = 100  # events of a stream that came while it was looked at: the newest of them are the causes
 
 
 class Moved(Exception):
@@ -129,19 +131,38 @@ class MembershipWriter:
         return {canonical: own for canonical, own in found.items() if own}
 
     async def _causes(self, pool: Any, seen: Seen, moving: Collection[bytes], why: Why) -> dict[bytes, Cause]:
-        """By canonical customer."""
-        stretches = [
-            Stretch(partition_of(member, self._partitions), member, one.version - why.changed[member] + 1, one.version)
-            for canonical in moving
-            for member, one in seen.clusters[canonical].items()
-            if member in why.changed
-        ]
-        records = await LogReader(pool).history(stretches) if stretches else []
+        """By canonical customer. Who is looked at for something else may have had an event meanwhile that isn't followed yet."""
+        new = await self._new(pool, seen, moving, why)
+        causes = {}
+        for canonical in moving:
+            own, other = (
+                [record for member in seen.clusters[canonical] for record in new.get(member, ())],
+                why.others.get(canonical),
+            )
+            cause = cause_of(own) if own else other
+            assert cause is not None, "nobody is looked at for nothing"
+            if cause.among and why.changed.keys().isdisjoint(seen.clusters[canonical]):
+                cause = msgspec.structs.replace(cause, otherwise=other)
+            causes[canonical] = cause
+        return causes
+
+    async def _new(self, pool: Any, seen: Seen, moving: Collection[bytes], why: Why) -> dict[bytes, Sequence[Record]]:
+        """By stream, the events of these customers' states that nobody had looked at."""
+        wanted = list[tuple[Stretch, int]]()
+        for canonical in moving:
+            for member, one in seen.clusters[canonical].items():
+                partition, changed = partition_of(member, self._partitions), why.changed.get(member, 0)
+                ahead = AHEAD_AT_MOST if one.pos >= why.followed.get(partition, 0) else 0
+                if changed or ahead:
+                    wanted.append((Stretch(partition, member, max(1, one.version - changed - ahead + 1), one.version), changed))
+        records = await LogReader(pool).history([stretch for stretch, _ in wanted]) if wanted else []
         by_stream: dict[bytes, list[Record]] = {}
         for record in records:
             by_stream.setdefault(record.entry.stream, []).append(record)
-        own = {canonical: [r for member in seen.clusters[canonical] for r in by_stream.get(member, ())] for canonical in moving}
-        return {canonical: cause_of(own[canonical]) if own[canonical] else why.others[canonical] for canonical in moving}
+        return {
+            stretch.stream: new_ones(by_stream.get(stretch.stream, ()), changed, why.followed.get(stretch.partition, 0))
+            for stretch, changed in wanted
+        }
 
     def _why(
         self,

@@ -316,6 +316,30 @@ async def test_sizes_are_told_to_a_purpose_that_may_see_them_and_as_fresh_as_is_
     assert [await listed_of(api, one, stream) for one in (now, then, before)] == [[True], [False], []], "too large to judge by"
 
 
+async def test_an_event_that_comes_while_time_is_looked_at_is_the_cause_of_what_it_made(inside: Inside) -> None:
+    """The states of those who are due are loaded after what was followed: an event may be in them that isn't followed yet."""
+    parts, streams = inside.parts, sorted(new_id() for _ in range(2))
+    keys = await inside.keys(streams)
+    await inside.record([founded(stream, number) for number, stream in enumerate(streams)])
+    await activated(parts, command(RULES))
+    await caught_up(parts.keeper)
+    order = now_us()
+    await inside.record([tracked(stream, keys[stream], order) for stream in streams])
+    while (await parts.memberships.sizes()).get("buyers", 0) < len(streams) and now_us() < order + 2 * SECOND:
+        await caught_up(parts.keeper)
+    was_in = {stream for stream in streams if await history(inside, "buyers", stream)}
+    await asyncio.sleep(max(0, order + 2 * SECOND - now_us()) / SECOND)
+    moved, read = streams
+    late = identified(moved, keys[moved], 3, city="Kiel")
+    await inside.record([late, identified(read, keys[read], 3, city="Bremen")])
+    await parts.keeper._pass_time(parts.rulebook.rules)
+    await caught_up(parts.keeper)
+    [entered] = await parts.memberships.changes("kiel", [moved], END_OF_TIME, 5)
+    assert (entered.entered, entered.cause, entered.event_id) == (True, "event", late.event_id)
+    for stream in was_in:  # on a machine that took two seconds for it nobody ever was
+        assert await history(inside, "buyers", stream) == [(True, "event"), (False, "time")], "no event made that"
+
+
 async def listed_of(api: SegmentApi, asked: pb.ListSegmentMembersRequest, stream: bytes) -> list[bool]:
     """Whether that of a customer is judged by less than all, where it is listed; others may be there."""
     found: list[bool] = []

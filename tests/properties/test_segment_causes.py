@@ -1,16 +1,19 @@
-"""The law of the cause: of what came together, a move is due to an event that its condition looks at."""
+"""The laws of the cause: of what came together, a move is due to an event that its condition looks at; and all that came is looked at."""
 
 import asyncio
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.profile.causes import Cause, because
+from services.profile.causes import Cause, because, new_ones
 from services.profile.domain.membership import moves
 from shared.events import customer as events
+from shared.events.catalogue import Entry
 from shared.instants import SECOND
+from shared.log import Record
 from tests.properties.pasts import CUSTOMERS, Teller, activity
 from tests.properties.purchases import START
 from tests.properties.test_beginnings import WITHOUT_CONFIRMING, Kept
@@ -73,3 +76,24 @@ def test_a_move_is_due_to_an_event_that_its_condition_looks_at(life: list[list[t
         kinds = {kind for (kind, _), _ in batch}
         assert all(looked_at == kind for looked_at, kind in kept.found if looked_at in kinds)
         kept.found.clear()
+
+
+@given(st.lists(st.integers(1, 3), min_size=1, max_size=12).map(lambda gaps: list(accumulate(gaps))), st.data())
+def test_what_is_new_is_what_came_behind_what_was_looked_at_however_far_the_state_is(
+    positions: list[int], data: st.DataObject
+) -> None:
+    """An event that is in the state before it is followed is new, and those that were followed for this look are too."""
+    looked_at = data.draw(st.integers(0, len(positions)), "events that an earlier look was at")
+    followed = data.draw(st.integers(looked_at, len(positions)), "and those that are followed for this one")
+    head = positions[followed] if followed < len(positions) else positions[-1] + 1
+    records = [record_at(pos) for pos in positions]
+    ahead = len(records) - followed
+    newest = (
+        records[-(followed - looked_at + data.draw(st.integers(ahead, len(records)))) :] if looked_at < len(records) else records
+    )
+    assert [one.pos for one in new_ones(newest, followed - looked_at, head)] == positions[looked_at:]
+
+
+def record_at(pos: int) -> Record:
+    entry = Entry(b"c" * 16, b"%16d" % pos, events.TRACKED.id, 1, 0, b"", b"")
+    return Record(0, pos, pos, START + pos, entry)
