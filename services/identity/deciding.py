@@ -60,8 +60,8 @@ class Decider:
             command = Decide(
                 request_id=request_id,
                 act="merge" if accept else "forbid",
-                one=Party(customer=proposal.customer),
-                other=Party(customer=proposal.other),
+                one=Party(value_hash=proposal.end_hash),
+                other=Party(value_hash=proposal.other_end_hash),
                 decided_by=decided_by,
                 reason=reason,
                 proposal_id=proposal_id,

@@ -157,7 +157,7 @@ class _Writer:
     def review(self, partition: Partition) -> None:
         """Proposes what people have to decide, tells what speaks for it now, and withdraws what nothing speaks for any more."""
         known = self._loaded.region.known
-        revision = revise(self._loaded.proposals, questions(known, partition, self._why.rules), known)
+        revision = revise(self._loaded.proposals, questions(known, partition, self._why.rules), known, partition)
         for proposal_id in revision.withdrawn:
             question = self._loaded.proposals[proposal_id]
             self._withdraw(proposal_id, question.one, question.other)
@@ -168,7 +168,7 @@ class _Writer:
 
     def _propose(self, proposal_id: bytes, asked: Question) -> Proposal:
         cause = asked.evidence.event_id
-        for stream, end in ((asked.one, asked.other), (asked.other, asked.one)):
+        for stream, end, mine in zip((asked.one, asked.other), (asked.other, asked.one), asked.ends, strict=True):
             public = events.MergeProposed(
                 proposal_id=proposal_id,
                 other=end,
@@ -176,9 +176,10 @@ class _Writer:
                 cause=cause,
                 match_weight=asked.weight,
                 doubts=asked.doubts,
+                value_hash=mine,
             )
             self._entry(events.MERGE_PROPOSED, stream, public, asked.evidence)
-        return Proposal(proposal_id, asked.one, asked.other, asked.reason, cause, asked.weight, asked.doubts)
+        return Proposal(proposal_id, asked.one, asked.other, asked.reason, cause, asked.weight, asked.doubts, asked.ends)
 
     def _withdraw(self, proposal_id: bytes, one: bytes, other: bytes) -> None:
         self._drafting.withdrawn.append(proposal_id)

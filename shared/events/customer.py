@@ -76,6 +76,7 @@ class MergeProposed(Public, frozen=True, kw_only=True):
     cause: bytes
     match_weight: float | None = None  # bits, of a match
     doubts: tuple[str, ...] = ()  # why a match isn't certain, in identity's words
+    value_hash: bytes = b""  # of which identifier of this stream's customer it is asked; whoever accepts it joins that one's
 
 
 class ProposalClosed(Public, frozen=True, kw_only=True):

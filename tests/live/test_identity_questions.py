@@ -84,12 +84,36 @@ async def test_two_customers_are_asked_about_once_when_people_joined_two_of_thre
     shown = [("u0", "e0"), ("u1", "e0"), ("u2", "e1"), ("u1", "e1")]
     raw = [event_of(str(at), user_id=u, traits={"email": f"{e}@shop.example"}) for at, (u, e) in enumerate(shown)]
     await unifier.unify(raw, 1, [])
-    oldest, _ = await open_now(store)
+    [earliest] = [one for one in await open_now(store) if store.hash_of("user_id", "u0") in (one.end_hash, one.other_end_hash)]
     await decide(decider, store, "merge", "u0", "u2")
-    assert [one.proposal_id for one in await open_now(store)] == [oldest.proposal_id]
-    accepted, _ = await decider.decide_proposal("yes", oldest.proposal_id, True, "desk", "the same person")
+    assert [one.proposal_id for one in await open_now(store)] == [earliest.proposal_id]
+    accepted, _ = await decider.decide_proposal("yes", earliest.proposal_id, True, "desk", "the same person")
     assert accepted.kind == "merge"
     assert not await open_now(store)
+
+
+async def test_accepting_joins_those_whom_the_strongest_evidence_speaks_for_whatever_came_first(store: Store) -> None:
+    """One of the two is u0 and u2, joined by hand; once that is taken back, u1 is whom it was asked of, and with nobody else."""
+    unifier, decider, _ = await store.started()
+    for n, order in enumerate((1, -1)):
+        users = [f"u{i}-{n}" for i in range(3)]
+        await unifier.unify([seen(i, user, user_id=user) for i, user in enumerate(users)], 3 * n + 1, [])
+        merged = await decide(decider, store, "merge", users[0], users[2])
+        shown = [[(users[2], f"a{n}", 20), (users[1], f"a{n}", 21)], [(users[0], f"b{n}", 10), (users[1], f"b{n}", 11)]]
+        for step, both in enumerate(shown[::order]):
+            raw = [seen(at, f"{n}-{at}", user_id=user, traits={"email": f"{name}@shop.example"}) for user, name, at in both]
+            await unifier.unify(raw, 3 * n + step + 2, [])
+        [question] = await open_now(store)
+        assert {question.end_hash, question.other_end_hash} == {store.hash_of("user_id", user) for user in users[:2]}
+        await decider.decide_proposal(f"yes {n}", question.proposal_id, True, "desk", "the same person")
+        await decider.withdraw(f"back {n}", merged, "desk", "a mistake")
+        zero, one, two = [await store.members("user_id", user) for user in users]
+        assert zero == one != two
+        assert await asked(store, *users) == [("TWO_KNOWN_PEOPLE", [f"{users[0]}{users[1]}", users[2]])]
+        [left] = await open_now(store)
+        await decider.decide_proposal(f"no {n}", left.proposal_id, False, "desk", "another one")
+    found = await rebuild(store.settings, mend=False)
+    assert found.same, "\n".join(told(found))
 
 
 async def test_a_question_says_what_speaks_for_it_now_whatever_was_noticed_first(store: Store) -> None:

@@ -81,7 +81,7 @@ class Store:
         """As `drafting`, of those questions of which both customers are at hand."""
         here = region.known.founding_numbers.keys()
         mine = {found: one for found, one in self.queue.items() if {one.one, one.other} <= here}
-        revision = revise(mine, questions(region.known, settled.partition, self.rules), region.known)
+        revision = revise(mine, questions(region.known, settled.partition, self.rules), region.known, settled.partition)
         self.queue |= revision.amended | {self.new_id(): question for question in revision.new}
         for found in revision.withdrawn:
             del self.queue[found]

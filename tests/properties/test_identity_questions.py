@@ -122,10 +122,7 @@ a_step = st.one_of(
 )
 
 
-@given(st.lists(a_step, max_size=25), st.sampled_from([DEFAULT_RULES, DEFAULT_RULES, TIGHT, EXCLUSIVE]))
-def test_whatever_is_loaded_what_is_asked_is_as_of_all_facts_together(
-    steps: list[Sighting | tuple[str, Pair]], rules: Rules
-) -> None:
+def lived(steps: Sequence[Sighting | tuple[str, Pair]], rules: Rules) -> Store:
     store = Store(rules)
     for step in steps:
         match step:
@@ -138,7 +135,14 @@ def test_whatever_is_loaded_what_is_asked_is_as_of_all_facts_together(
                 match_of_records(store, [found])
             case (str(kind), frozenset() as decided):
                 store.take_decision(kind, decided)
-    check(store)
+    return store
+
+
+@given(st.lists(a_step, max_size=25), st.sampled_from([DEFAULT_RULES, DEFAULT_RULES, TIGHT, EXCLUSIVE]))
+def test_whatever_is_loaded_what_is_asked_is_as_of_all_facts_together(
+    steps: list[Sighting | tuple[str, Pair]], rules: Rules
+) -> None:
+    check(lived(steps, rules))
 
 
 match_of_records = match

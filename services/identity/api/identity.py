@@ -106,6 +106,7 @@ def _proposal(row: views.ProposalRow, expiry: Expiry, decision: Decision | None)
         decision_id=to_text(row.decision_id) if row.decision_id else "",
         decided_by=decision.decided_by if decision else "",
         decision_reason=decision.reason if decision else "",
+        identifier_hashes=[row.end_hash.hex(), row.other_end_hash.hex()],
         expire_time=to_timestamp(expiry.expires_at(row.proposed_at)) if row.state == "open" else None,
     )
 

@@ -105,6 +105,7 @@ class Proposal:
     cause: bytes
     weight: float | None = None  # bits, of a match
     doubts: tuple[str, ...] = ()  # why a match isn't certain
+    ends: tuple[bytes, bytes] = (b"", b"")  # value hashes: of whom of either customer it is asked
 
 
 def admit(suppressions: Mapping[bytes, Suppression], sighting: Sighting, rules: Rules) -> Sighting | Suppression:

@@ -22,7 +22,10 @@ REASONS = (
 
 
 class Question(NamedTuple):
-    """`one` and `other` are customers; `weight` is of a match, in bits, and `doubts` are why that isn't certain."""
+    """`one` and `other` are customers; `weight` is of a match, in bits, and `doubts` are why that isn't certain.
+
+    `ends` are value hashes of which of their identifiers the evidence speaks, in that order: with them evidence joins more or less, as it is known by then.
+    """
 
     one: bytes
     other: bytes
@@ -30,10 +33,11 @@ class Question(NamedTuple):
     evidence: Evidence
     weight: float | None = None
     doubts: tuple[str, ...] = ()
+    ends: tuple[bytes, bytes] = (b"", b"")
 
     def says(self) -> tuple[object, ...]:
         """What it is asked for. Of a match that weighs what it did, another event of the same two says nothing new."""
-        return self.reason, self.evidence.event_id if self.weight is None else b"", self.weight, self.doubts
+        return self.reason, self.evidence.event_id if self.weight is None else b"", self.weight, self.doubts, frozenset(self.ends)
 
 
 class Revision(NamedTuple):
@@ -51,22 +55,32 @@ def questions(known: Concluded, partition: Partition, rules: Rules) -> dict[froz
     for rejected in sorted(asked, key=lambda one: _strength(one, rules)):
         link = rejected.link
         if link.strong in known.links and link.weak in known.links and link.evidence is not None:
-            one, other = sorted((known.links[link.strong], known.links[link.weak]))
+            (one, mine), (other, its) = sorted((known.links[end], end.value_hash) for end in (link.strong, link.weak))
             if canonical[one] != canonical[other]:
-                question = Question(one, other, _reason(rejected, rules), link.evidence, link.weight, rejected.doubts)
+                why = _reason(rejected, rules), link.evidence, link.weight, rejected.doubts
+                question = Question(one, other, *why, (mine, its))
                 found.setdefault(frozenset((canonical[one], canonical[other])), question)
     return found
 
 
-def revise(open_now: Mapping[bytes, Question], asked: Mapping[frozenset[bytes], Question], known: Concluded) -> Revision:
-    """Of two customers the oldest question stays open; what nothing speaks for any more is withdrawn."""
+def revise(
+    open_now: Mapping[bytes, Question], asked: Mapping[frozenset[bytes], Question], known: Concluded, partition: Partition
+) -> Revision:
+    """Of two customers the oldest question stays open; what nothing speaks for any more is withdrawn.
+
+    So is one about others of what people joined than the strongest speaks for: who accepted it would join those two, whom nobody showed to them.
+    """
     canonical, answered, revision = known.canonical(), set[frozenset[bytes]](), Revision([], {}, [])
+    part_of = {node.value_hash: id(part) for node, part in partition.part_of.items()} if open_now else {}
     for question_id, question in sorted(open_now.items()):
         two = frozenset((canonical[question.one], canonical[question.other]))
-        if two not in asked or two in answered:
+        parts, now = [[part_of.get(end) for end in one.ends] for one in (question, asked.get(two, question))]
+        if two not in asked or two in answered or set(parts) != set(now):
             revision.withdrawn.append(question_id)
-        elif question.says() != asked[two].says():
-            revision.amended[question_id] = asked[two]._replace(one=question.one, other=question.other)
+            continue
+        if question.says() != asked[two].says():
+            ends = asked[two].ends if parts == now else asked[two].ends[::-1]
+            revision.amended[question_id] = asked[two]._replace(one=question.one, other=question.other, ends=ends)
         answered.add(two)
     revision.new.extend(question for two, question in asked.items() if two not in answered)
     return revision

@@ -261,6 +261,8 @@ def upgrade() -> None:
             cause       bytea NOT NULL,
             weight      float8, -- bits, of a match
             doubts      text[] NOT NULL, -- why it isn't certain
+            end_hash       bytea NOT NULL, -- which identifiers of the two customers it is asked of
+            other_end_hash bytea NOT NULL,
             proposed_at int8  NOT NULL,
             pos         int8  NOT NULL,
             state       text  NOT NULL DEFAULT 'open',

@@ -268,11 +268,11 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
         loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
     for row in await pool.fetch(
-        """SELECT proposal_id, customer, other, reason, cause, weight, doubts FROM proposals
+        """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash FROM proposals
            WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'""",
         customers,
     ):
-        asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"])
+        asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"]), (row["end_hash"], row["other_end_hash"])
         loaded.proposals[row["proposal_id"]] = Question(row["customer"], row["other"], row["reason"], *asked_for)
     for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", customers):
         known.edges[row["merge_id"]] = row["customer"], row["other"]

@@ -29,7 +29,7 @@ TABLES: Final = {
     "told_decisions": """decision_id bytea, kind text, one bytea, other bytea, customer bytea, other_customer bytea, decided_by text,
                          reason text, decided_at int8, pos int8""",
     "told_withdrawals": "decision_id bytea, withdrawn_by text, withdrawn_reason text, withdrawn_at int8",
-    "told_proposals": """proposal_id bytea, customer bytea, other bytea, reason text, cause bytea, weight float8, doubts text[],
+    "told_proposals": """proposal_id bytea, customer bytea, other bytea, reason text, cause bytea, weight float8, doubts text[], end_hash bytea,
                          proposed_at int8, pos int8""",
     "told_closings": "proposal_id bytea, state text, closed_at int8, decision_id bytea",
     "told_roots": "customer bytea, root bytea",
@@ -144,7 +144,7 @@ def _tell(rows: Rows, record: Record) -> None:
         case events.DecisionWithdrawn() as said:
             rows["told_withdrawals"].append((said.decision_id, said.withdrawn_by, said.reason, at))
         case events.MergeProposed() as said:
-            why = said.reason, said.cause, said.match_weight, said.doubts
+            why = said.reason, said.cause, said.match_weight, said.doubts, said.value_hash
             rows["told_proposals"].append((said.proposal_id, stream, said.other, *why, record.recorded_at, pos))
         case events.ProposalClosed() as said:
             rows["told_closings"].append((said.proposal_id, said.state, record.recorded_at, said.decision_id or None))

@@ -17,10 +17,21 @@ async def save_proposals(connection: Any, proposals: Sequence[Proposal], pos: in
     if not proposals:
         return
     await connection.executemany(
-        """INSERT INTO proposals (proposal_id, customer, other, reason, cause, weight, doubts, proposed_at, pos)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)""",
+        """INSERT INTO proposals (proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, proposed_at, pos)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)""",
         [
-            (one.proposal_id, one.customer, one.other, one.reason, one.cause, one.weight, list(one.doubts), proposed_at, pos)
+            (
+                one.proposal_id,
+                one.customer,
+                one.other,
+                one.reason,
+                one.cause,
+                one.weight,
+                list(one.doubts),
+                *one.ends,
+                proposed_at,
+                pos,
+            )
             for one in proposals
         ],
     )
@@ -30,8 +41,8 @@ async def amend_proposals(connection: Any, proposals: Sequence[Proposal]) -> Non
     """They keep their place and their date: it is still the same two who are asked about."""
     if proposals:
         await connection.executemany(
-            "UPDATE proposals SET reason = $2, cause = $3, weight = $4, doubts = $5 WHERE proposal_id = $1",
-            [(one.proposal_id, one.reason, one.cause, one.weight, list(one.doubts)) for one in proposals],
+            "UPDATE proposals SET reason = $2, cause = $3, weight = $4, doubts = $5, end_hash = $6, other_end_hash = $7 WHERE proposal_id = $1",
+            [(one.proposal_id, one.reason, one.cause, one.weight, list(one.doubts), *one.ends) for one in proposals],
         )
 
 
@@ -103,7 +114,7 @@ async def present_members(pool: Any, customer: bytes) -> list[bytes]:
 
 
 class ProposalRow(msgspec.Struct, frozen=True):
-    """`state` is "open" or how it ended."""
+    """`state` is "open" or how it ended; of either customer it is asked of who has the identifier of this hash."""
 
     proposal_id: bytes
     customer: bytes
@@ -112,6 +123,8 @@ class ProposalRow(msgspec.Struct, frozen=True):
     cause: bytes
     weight: float | None
     doubts: Sequence[str]
+    end_hash: bytes
+    other_end_hash: bytes
     proposed_at: int
     pos: int
     state: str

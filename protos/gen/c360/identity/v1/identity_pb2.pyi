@@ -484,6 +484,7 @@ class Proposal(_message.Message):
     DOUBTS_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     DECISION_REASON_FIELD_NUMBER: _builtins.int
+    IDENTIFIER_HASHES_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
@@ -524,6 +525,12 @@ class Proposal(_message.Message):
     def doubts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """LOW_CERTAINTY: why it isn't certain; as in Obstacle.doubts."""
 
+    @_builtins.property
+    def identifier_hashes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of which identifiers of the two customers it is asked, in their order: keyed hashes, hexadecimal. Whoever accepts it joins all that evidence
+        joins to the one with all that evidence joins to the other. A question of others is another one, with an id of its own.
+        """
+
     def __init__(
         self,
         *,
@@ -540,10 +547,11 @@ class Proposal(_message.Message):
         doubts: _abc.Iterable[_builtins.str] | None = ...,
         decided_by: _builtins.str = ...,
         decision_reason: _builtins.str = ...,
+        identifier_hashes: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "identifier_hashes", b"identifier_hashes", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
