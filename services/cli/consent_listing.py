@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from services.cli import render
-from services.cli.evidence import notice_words
+from services.cli.evidence import age_words, notice_words
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, IdentifierRef, KnownAt, TimeoutS, ValidAt
 
 
@@ -36,7 +34,7 @@ def decisions(
             d["decide_time"],
             d["record_time"],
             d["purpose"] if d["restriction"] or d["age"] else f"{d['purpose']}@{d['purpose_version']}",
-            d["outcome"] + age_words(d["age"]),
+            f"{d['outcome']} ({age})" if (age := age_words(d["age"])) else d["outcome"],
             d["method"] + (" (by a parent)" if d["parental_authorisation"] else ""),
             "yes" if d["confirmed"] else "",
             notice_words(d["notice"]),
@@ -48,7 +46,3 @@ def decisions(
     render.table(
         "Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "by signal", "decision"), rows
     )
-
-
-def age_words(age: dict[str, Any] | None) -> str:
-    return f" ({age['at_least']} to {age['under'] - 1})" if age and age["under"] else ""

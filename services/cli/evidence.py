@@ -73,6 +73,11 @@ def notice_words(notice: dict[str, Any] | None) -> str:
     return f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else ""
 
 
+def age_words(age: dict[str, Any] | None) -> str:
+    """In years; empty: nothing is said."""
+    return f"{age['at_least']} to {age['under'] - 1}" if age and age["under"] else ""
+
+
 def notice_message(notice: NamedNotice | None) -> consent_pb2.NoticeShown | None:
     from c360.consent.v1 import consent_pb2
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from services.consent.checking import ByIdentifier, Checks
 from services.consent.domain.ledger import NOW, Instant
-from services.consent.domain.receipts import Evidence, Format, receipt
+from services.consent.domain.receipts import Evidence, Format, no_receipt, receipt
 from services.consent.views import Decisions, Definitions, Placed
 from shared.consent_overlays import restricting
 from shared.errors import CustomerError, NotFound
-from shared.events.consent import ControllerDefined, DecisionRecorded, NoticeDefined, PurposeDefined
+from shared.events.consent import EVERY_PURPOSE, ControllerDefined, DecisionRecorded, NoticeDefined, PurposeDefined
 from shared.ids import to_text
 
 
@@ -26,6 +26,8 @@ class Receipts:
 
     async def _evidence(self, placed: Placed[DecisionRecorded]) -> Evidence:
         decision = placed.event
+        if decision.purpose == EVERY_PURPOSE:
+            raise no_receipt("a receipt tells of a purpose")
         purpose = await self._definitions.version("purpose", decision.purpose, decision.purpose_version)
         assert purpose is not None, "a decision is only recorded about a purpose"
         assert isinstance(purpose.event, PurposeDefined)

@@ -205,6 +205,23 @@ async def test_it_is_explained_and_so_is_what_changed(shop: Shop, desk: Desk) ->
     assert {one.decision_id for one in changed.changes} == {said.age_id, right.age_id}
 
 
+async def test_a_receipt_tells_who_granted_it_for_a_child_and_an_age_has_none(shop: Shop, desk: Desk) -> None:
+    anna, offers = an_email(), await desk.offers()
+    said = await desk.age(anna)
+    mother = pb.ParentalAuthorisation(guardian=an_email(), verified_by="signed form")
+    granted = await shop.decide(anna, offers, GRANTED, parental_authorisation=mother)
+    for form in (evidence_pb2.RECEIPT_FORMAT_ISO_27560, evidence_pb2.RECEIPT_FORMAT_KANTARA):
+
+        async def receipt(decision_id: str, form: Any = form) -> str:
+            request = evidence_pb2.GetReceiptRequest(decision_id=decision_id, format=form)
+            return str((await desk.evidence.GetReceipt(request, timeout=DEADLINE_S)).document)
+
+        told = await receipt(granted.decision_id)
+        assert "verified by: signed form" in told
+        assert mother.guardian.value not in told
+        assert (await refusal(receipt(said.age_id)))[1] == "NO_RECEIPT"
+
+
 async def test_an_age_is_recorded_and_corrected_once(desk: Desk) -> None:
     anna, again = an_email(), str(uuid4())
     said = [await desk.age(anna, request_id=again) for _ in range(2)]

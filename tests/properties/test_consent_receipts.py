@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 from services.consent.domain.definitions import notice_text
 from services.consent.domain.receipts import NOT_STATED, Evidence, hash_of, iso_27560, kantara, receipt
 from shared.errors import WrongState
-from shared.events.consent import ControllerDefined, DecisionRecorded, NoticeDefined, NoticeShown, PurposeDefined
+from shared.events.consent import (
+    ControllerDefined,
+    DecisionRecorded,
+    NoticeDefined,
+    NoticeShown,
+    ParentalAuthorisation,
+    PurposeDefined,
+)
 from shared.ids import to_text
 from shared.instants import SECOND, from_iso
 from tests.properties.test_restriction import restricted
@@ -26,6 +33,7 @@ KANTARA, ISO_27560 = (
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["C"]), max_size=20)
 LATER = st.integers(0, 4_000_000_000 * SECOND)
+PARENT = ParentalAuthorisation(guardian_hash=b"g" * 32, verified_by="signed form")
 CATEGORIES = ["user.contact.email", "user.health_and_medical.genetic", "user.demographic", "user.demographic.religious_belief"]
 
 
@@ -57,7 +65,8 @@ def evidences(draw: st.DrawFn, outcomes: tuple[Any, ...] = ("granted", "refused"
         retention=draw(TEXTS),
         recipients=tuple(draw(st.lists(TEXTS.filter(bool), max_size=3))),
     )
-    was_shown = draw(st.booleans())
+    was_shown, outcome = draw(st.booleans()), draw(st.sampled_from(outcomes))
+    for_a_child = outcome == "granted" and draw(st.booleans())
     decision = DecisionRecorded(
         request_id="d",
         decision_id=draw(st.binary(min_size=16, max_size=16)),
@@ -65,10 +74,11 @@ def evidences(draw: st.DrawFn, outcomes: tuple[Any, ...] = ("granted", "refused"
         namespace="email",
         purpose="offers",
         purpose_version=purpose.version,
-        outcome=draw(st.sampled_from(outcomes)),
+        outcome=outcome,
         decided_at=draw(LATER),
         method=draw(TEXTS),
         notice=shown if was_shown else None,
+        authorised=PARENT if for_a_child else None,
     )
     return Evidence(
         decision=decision,
@@ -92,6 +102,7 @@ def test_a_kantara_receipt_has_what_the_specification_asks_for_and_tells_the_dec
     assert told["services"][0]["purposes"][0]["thirdPartyDisclosure"] is goes_to_others
     if goes_to_others:
         assert told["services"][0]["purposes"][0]["thirdPartyName"] == (", ".join(evidence.purpose.recipients) or NOT_STATED)
+    assert (f"{PARENT.guardian_hash.hex()}; verified by: signed form" in told["collectionMethod"]) is bool(decision.authorised)
     termination = told["services"][0]["purposes"][0]["termination"]
     assert ("Processing is restricted" in termination) is (evidence.restriction is not None)
     assert told["spiCat"] == [one for one in evidence.purpose.data_categories if one in (CATEGORIES[1], CATEGORIES[3])]
@@ -106,6 +117,9 @@ def test_a_record_of_27560_has_what_the_standard_asks_for_and_tells_the_decision
     status = record["dpv:hasConsentStatus"]
     assert from_iso(status["dpv:isIndicationTime"]["@value"]) == decision.decided_at
     assert datetime.fromisoformat(status["dpv:isIndicationTime"]["@value"]).tzinfo is not None
+    parent = {"@type": "dpv:GuardianOfDataSubject", "dct:identifier": PARENT.guardian_hash.hex()}
+    by = status["dpv:isIndicatedBy"]
+    assert by.items() >= parent.items() if decision.authorised else by == decision.identifier_hash.hex()
     words = {"granted": "dpv:ConsentGiven", "refused": "dpv:ConsentRefused", "withdrawn": "dpv:ConsentWithdrawn"}
     assert status["@type"] == words[decision.outcome]
     purpose = record["dpv:hasProcess"]["dpv:hasPurpose"]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.cli.render import printable
-from services.cli.rights_report.gathering import restriction_of
+from services.cli.rights_report.gathering import decision_of, restriction_of
 from services.cli.rights_report.html_page import to_html
 from services.cli.rights_report.pdf_page import MOST_CHARACTERS, spelled, to_pdf
 from services.cli.rights_report.report import (
@@ -165,6 +165,20 @@ def test_what_restricts_is_told_whosever_it_is_and_why_only_if_it_is_theirs(belo
     )
     [section] = [one for one in sections_of(a_report(restrictions=[found])) if one.title == RESTRICTED]
     assert len(section.rows) == 1
+
+
+def test_what_is_known_of_an_age_and_who_granted_in_their_place_is_told_with_what_they_decided() -> None:
+    told: dict[str, Any] = dict.fromkeys(Decision.__struct_fields__, "") | {"purpose_version": 0, "notice": None}
+    age = told | {"outcome": "age_known", "age": {"at_least": 13, "under": 16}, "parental_authorisation": None}
+    grant = told | {"outcome": "granted", "age": None, "parental_authorisation": {"verified_by": "a form"}}
+    corrected = told | {"outcome": "age_taken_back", "age": {"at_least": 0, "under": 0}, "parental_authorisation": None}
+    decisions = [decision_of(Identifier(namespace="email", value="a@b.example"), one) for one in (age, grant, corrected)]
+    [section] = [one for one in sections_of(a_report(decisions=decisions)) if one.title == "What you decided"]
+    assert [row[2] for row in section.rows] == [
+        "age_known: 13 to 15 years",
+        "granted by who is responsible for you (verified by: a form)",
+        "age_taken_back",
+    ]
 
 
 @settings(max_examples=10)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from services.cli import messages, paging
 from services.cli.client import connect
+from services.cli.evidence import age_words, notice_words
 from services.cli.options import MOST
 from services.cli.rights_report.report import (
     FORMAT,
@@ -60,7 +61,7 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
         segments=membership["segments"],
         purposes=purposes,
         restrictions=restrictions,
-        decisions=[_decision(identifier, told) for identifier, told in decided],
+        decisions=[decision_of(identifier, told) for identifier, told in decided],
         disclosures=disclosures,
         sources=sources_of(events),
         events=events,
@@ -205,12 +206,13 @@ def _decided(channel: Any, identifier: Identifier, timeout_s: float) -> list[dic
     return list(map(messages.plain, answer.decisions))
 
 
-def _decision(identifier: Identifier, told: dict[str, Any]) -> Decision:
-    notice = told["notice"]
+def decision_of(identifier: Identifier, told: dict[str, Any]) -> Decision:
     return Decision(
         namespace=identifier.namespace,
         value=identifier.value,
-        notice=f"{notice['name']}@{notice['version']}/{notice['locale']}" if notice else "",
+        notice=notice_words(told["notice"]),
+        age=age_words(told["age"]),
+        authorised=told["parental_authorisation"]["verified_by"] if told["parental_authorisation"] else "",
         **{
             name: told[name]
             for name in (

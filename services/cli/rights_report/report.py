@@ -85,7 +85,8 @@ class Event(Form, frozen=True, kw_only=True, tag="event", tag_field="record"):
 
 
 class Decision(Form, frozen=True, kw_only=True, tag="decision", tag_field="record"):
-    """What the person decided about a purpose, by which identifier."""
+    """What the person decided about a purpose, by which identifier, or what was recorded of how old they are (`age`, in years, such as
+    "13 to 15"). `authorised`: by what it was verified who is responsible for them, where that is who granted it."""
 
     decision_id: str
     namespace: str
@@ -97,6 +98,8 @@ class Decision(Form, frozen=True, kw_only=True, tag="decision", tag_field="recor
     record_time: str
     method: str
     notice: str
+    age: str = ""
+    authorised: str = ""
 
 
 class Restriction(Form, frozen=True, kw_only=True):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from services.cli.render import printable
-from services.cli.rights_report.report import COMPUTED, DERIVED, Disclosure, Event, Report
+from services.cli.rights_report.report import COMPUTED, DERIVED, Decision, Disclosure, Event, Report
 
 MOST_ROWS: Final = 1_000  # more can't be read; report.json has all
 MAY_BE_YOU: Final = "by somebody who may be you"
@@ -39,7 +39,7 @@ def sections_of(report: Report) -> list[Section]:
             "What you decided",
             ("when", "purpose", "decision", "by", "how", "shown"),
             [
-                (one.decide_time, one.purpose, one.outcome, f"{one.namespace}:{one.value}", one.method, one.notice)
+                (one.decide_time, one.purpose, _outcome(one), f"{one.namespace}:{one.value}", one.method, one.notice)
                 for one in report.decisions
             ],
         ),
@@ -81,6 +81,12 @@ def _traits(report: Report) -> Section:
         for one in report.traits
     ]
     return _table("Your data", ("what", "value", "from", "since"), rows)
+
+
+def _outcome(decision: Decision) -> str:
+    if decision.authorised:
+        return f"{decision.outcome} by who is responsible for you (verified by: {decision.authorised})"
+    return f"{decision.outcome}: {decision.age} years" if decision.age else decision.outcome
 
 
 def _restrictions(report: Report) -> list[Section]:

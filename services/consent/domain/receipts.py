@@ -22,6 +22,7 @@ NOT_STATED: Final = "not stated"
 LANGUAGE_UNKNOWN: Final = "und"  # ISO 639-2
 WITHDRAW: Final = "At any time, without giving a reason"
 RESTRICTED: Final = "Processing is restricted (GDPR Art. 18): data is stored and not used"
+BY_GUARDIAN: Final = "Granted or authorised by who is responsible for the child"  # GDPR Art. 8(1)
 RESTRICTION_RIGHT: Final = "https://w3id.org/dpv/legal/eu/gdpr#A18"
 RECORD_PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#record"
 RECEIPT_PROFILE: Final = "https://w3id.org/dpv/schema/dpv-27560#receipt"
@@ -93,13 +94,13 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
     """Kantara Initiative, Consent Receipt Specification 1.1.0 (2018), 4.3 to 4.5. Raises WrongState (NO_RECEIPT)."""
     decision, purpose = evidence.decision, evidence.purpose
     if decision.outcome != "granted":
-        raise _no_receipt("a Kantara receipt tells of what was granted")
+        raise no_receipt("a Kantara receipt tells of what was granted")
     special = sensitive(purpose.data_categories)
     return {
         "version": "KI-CR-v1.1.0",
         "jurisdiction": evidence.jurisdiction,
         "consentTimestamp": decision.decided_at // SECOND,
-        "collectionMethod": decision.method or NOT_STATED,
+        "collectionMethod": _collection_method(decision),
         "consentReceiptID": to_text(decision.decision_id),
         "language": evidence.language,
         "piiPrincipalId": decision.identifier_hash.hex(),
@@ -124,6 +125,14 @@ def kantara(evidence: Evidence) -> dict[str, Any]:
         "sensitive": bool(special),
         "spiCat": special,
     }
+
+
+def _collection_method(decision: DecisionRecorded) -> str:
+    """The form has no place for who grants in another's place, who is named by the keyed hash of an identifier."""
+    method = decision.method or NOT_STATED
+    if (given := decision.authorised) is None:
+        return method
+    return f"{method}. {BY_GUARDIAN}, {given.guardian_hash.hex()}; verified by: {given.verified_by}"
 
 
 def _termination(evidence: Evidence) -> str:
@@ -161,7 +170,7 @@ def iso_27560(evidence: Evidence) -> dict[str, Any]:
     with a copy of the record. Raises WrongState (NO_RECEIPT)."""
     decision = evidence.decision
     if decision.outcome not in STATUSES:
-        raise _no_receipt("ISO/IEC TS 27560 tells of consent that was given, refused or withdrawn")
+        raise no_receipt("ISO/IEC TS 27560 tells of consent that was given, refused or withdrawn")
     return {
         "@context": CONTEXT,
         "@id": f"urn:uuid:{to_text(derived_id(b'receipt', decision.decision_id))}",
@@ -188,13 +197,23 @@ def _record(evidence: Evidence) -> dict[str, Any]:
         "dpv:hasConsentControl": {"@type": "dpv:WithdrawConsent", "dct:description": WITHDRAW},
         "dpv:hasConsentStatus": {
             "@type": f"dpv:{STATUSES[decision.outcome]}",
-            "dpv:isIndicatedBy": decision.identifier_hash.hex(),
+            "dpv:isIndicatedBy": _indicated_by(decision),
             "dpv:isIndicationTime": {
                 "@type": "xsd:dateTime",
                 "@value": _iso(decision.decided_at),
             },
             "dpv:hasIndicationMethod": decision.method or NOT_STATED,
         },
+    }
+
+
+def _indicated_by(decision: DecisionRecorded) -> str | dict[str, Any]:
+    if (given := decision.authorised) is None:
+        return decision.identifier_hash.hex()
+    return {
+        "@type": "dpv:GuardianOfDataSubject",
+        "dct:identifier": given.guardian_hash.hex(),
+        "dct:description": f"{BY_GUARDIAN}; verified by: {given.verified_by}",
     }
 
 
@@ -256,7 +275,7 @@ def _categories(purpose: PurposeDefined) -> list[str]:
     return list(purpose.data_categories or purpose.traits) or [NOT_STATED]
 
 
-def _no_receipt(why: str) -> WrongState:
+def no_receipt(why: str) -> WrongState:
     return WrongState(f"{why}; this decision is another", reason="NO_RECEIPT")
 
 

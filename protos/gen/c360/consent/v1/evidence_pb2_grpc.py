@@ -70,7 +70,7 @@ class EvidenceServiceServicer:
         """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
         belong to it: the same each time, but that it says so while processing is restricted.
         Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
-        form has no word for what was decided, such as an objection).
+        form has no word for what was decided, such as an objection, a restriction or an age).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

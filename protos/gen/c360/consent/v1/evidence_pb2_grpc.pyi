@@ -37,7 +37,7 @@ class EvidenceServiceStub:
     """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
     belong to it: the same each time, but that it says so while processing is restricted.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
-    form has no word for what was decided, such as an objection).
+    form has no word for what was decided, such as an objection, a restriction or an age).
     """
     ExplainCheck: _grpc.UnaryUnaryMultiCallable[_evidence_pb2.ExplainCheckRequest, _evidence_pb2.ExplainCheckResponse]
     """ExplainCheck tells why Check answers what it answers: every decision that was looked at, which of them decided and why the others
@@ -70,7 +70,7 @@ class EvidenceServiceAsyncStub(EvidenceServiceStub):
     """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
     belong to it: the same each time, but that it says so while processing is restricted.
     Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
-    form has no word for what was decided, such as an objection).
+    form has no word for what was decided, such as an objection, a restriction or an age).
     """
     ExplainCheck: _aio.UnaryUnaryMultiCallable[_evidence_pb2.ExplainCheckRequest, _evidence_pb2.ExplainCheckResponse]  # type: ignore[assignment]
     """ExplainCheck tells why Check answers what it answers: every decision that was looked at, which of them decided and why the others
@@ -106,7 +106,7 @@ class EvidenceServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetReceipt makes a receipt of a decision, from the decision and the versions of the purpose, the notice and the controller that
         belong to it: the same each time, but that it says so while processing is restricted.
         Errors: INVALID_ARGUMENT (DECISION_ID_INVALID, FORMAT_MISSING), NOT_FOUND (DECISION_UNKNOWN), FAILED_PRECONDITION (NO_RECEIPT: the
-        form has no word for what was decided, such as an objection).
+        form has no word for what was decided, such as an objection, a restriction or an age).
         """
 
     @_abc_1.abstractmethod
