@@ -31,7 +31,9 @@ from services.profile.api.segments import SegmentApi
 from services.profile.api.watch import WatchApi
 from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
 from services.profile.follow import follow_customers
+from services.profile.http import again
 from services.profile.http.answers import ReaderProtocol
+from services.profile.http.disclosing import record_key
 from services.profile.http.door import ProfileDoor, make_app
 from services.profile.replay import Replayer
 from services.profile.tables.editions import watch
@@ -135,7 +137,7 @@ def answer_calls(server: RpcServer, parts: Parts, disclosures: Disclosures, repl
     )
     ready = ReadyReads(parts.ready, disclosures.disclosing, "GetProfile")
     server.add(add_ProfileServiceServicer_to_server, api, "c360.profile.v1.ProfileService", {"GetProfile": ready.find})
-    rederiving = disclosures.rederive(answering(tag))
+    rederiving = disclosures.rederive(answering(tag), again.answering(record_key(lookup_key), parts.origins))
     disclosing = DisclosureApi(parts.profiles, disclosures.who_read, disclosures.exposures, rederiving)
     server.add(add_DisclosureServiceServicer_to_server, disclosing, DISCLOSURES)
     policy = PolicyApi(parts.profiles, disclosures.policies, parts.held)

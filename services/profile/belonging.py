@@ -1,12 +1,16 @@
 """Which segments a customer is in, now or at any instant: the function itself, asked of the states of then; what is written isn't read."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, RulesChoice
 from services.profile.domain.membership import hidden_segments, looks_at, rests_on_less, standing
 from services.profile.domain.rules import Rules
+from services.profile.domain.state import State
 from services.profile.enforcement import NOT_IN_PURPOSE
+from services.profile.profile import Profile
 from shared.errors import NotFound, NotPermitted
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME, Clock
@@ -49,17 +53,23 @@ class Belongings:
         erased = await self._profiles.permit_past(customer, purpose)
         cluster = await self._profiles.cluster_as_of(customer, instant, choice)
         await self._profiles.permit_others(cluster.past, purpose)
-        rules, held = cluster.rules, {stream: past.held for stream, past in cluster.past.items()}
+        held = {stream: past.held for stream, past in cluster.past.items()}
         if instant.is_now:  # also of one to whom nothing has happened yet
-            profile = await self._profiles.chosen_of(held, rules, instant)
+            profile = await self._profiles.chosen_of(held, cluster.rules, instant)
         else:
             profile = await self._profiles.profile_as_of(customer, cluster)
         at = self._clock() if instant.earlier == END_OF_TIME else instant.earlier
         states = [one.state for one in held.values()]
-        hidden = hidden_segments(rules, purpose.may_see)
-        conditions = rules.segments.conditions if rules.segments is not None else {}
-        if erased or cluster.redacted:
-            return Belonging([], sorted(hidden), [], rules, sorted(conditions.keys() - hidden))
-        found = standing(states, profile.record, rules, at).segments
-        cut = {name for name, one in conditions.items() if name not in hidden and rests_on_less(one, profile.record, rules)}
-        return Belonging(sorted(found - hidden), sorted(hidden), sorted(cut), rules)
+        return belonging_of(profile, states, purpose, at, unknown=erased or cluster.redacted > 0)
+
+
+def belonging_of(profile: Profile, states: Sequence[State], purpose: PurposeDefined, at: int, *, unknown: bool) -> Belonging:
+    """By the states that the profile is made of. `unknown`: events that may count are gone."""
+    rules = profile.rules
+    hidden = hidden_segments(rules, purpose.may_see)
+    conditions = rules.segments.conditions if rules.segments is not None else {}
+    if unknown:
+        return Belonging([], sorted(hidden), [], rules, sorted(conditions.keys() - hidden))
+    found = standing(states, profile.record, rules, at).segments
+    cut = {name for name, one in conditions.items() if name not in hidden and rests_on_less(one, profile.record, rules)}
+    return Belonging(sorted(found - hidden), sorted(hidden), sorted(cut), rules)

@@ -136,7 +136,7 @@ class Disclosures:
     who_read: WhoRead
     exposures: Exposures
     policies: Policies
-    rederive: Callable[[Answer], Rederiving]  # with what makes answers at the edge
+    rederive: Callable[[Answer, Answer], Rederiving]  # with what makes answers at the edges, gRPC's first
 
 
 def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disclosed: Any) -> Disclosures:

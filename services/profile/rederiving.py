@@ -2,7 +2,7 @@
 out with the same fields, and by the keyed hash the same answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import msgspec
@@ -28,10 +28,24 @@ class Answered(NamedTuple):
     tag: str
 
 
-Answer = Callable[[Profile, PurposeDefined, frozenset[str], tuple[str, ...]], Answered]  # the last are paths of a read mask
+class Remade(NamedTuple):
+    """What an answer is made of: the profile as it was known, its cluster, the traits that were verified, and what was asked of it. `at`: when
+    it is told what it amounts to."""
+
+    given: Given
+    purpose: PurposeDefined
+    profile: Profile
+    cluster: Cluster
+    verified: frozenset[str]
+    instant: Instant
+    at: int
+
+
+Answer = Callable[[Remade], Awaitable[Answered]]
 
 
 NOTHING: Final = Answered((), "")
+OVER_HTTP: Final = "HTTP "  # what the names of calls over the other edge begin with
 
 
 class Rederived(NamedTuple):
@@ -46,7 +60,7 @@ class Rederived(NamedTuple):
 
 
 class Rederiving:
-    """`answer` makes what is sent of a profile, as the edge does."""
+    """`answer` makes what is sent of a profile, as gRPC's edge does, `over_http` as the other."""
 
     def __init__(
         self,
@@ -56,6 +70,7 @@ class Rederiving:
         reader: LogReader,
         judging: JudgingAgain,
         answer: Answer,
+        over_http: Answer,
     ) -> None:
         self._profiles = profiles
         self._consents = consents
@@ -63,6 +78,7 @@ class Rederiving:
         self._reader = reader
         self._judging = judging
         self._answer = answer
+        self._over_http = over_http
 
     async def again(self, disclosure: Disclosure) -> Rederived:
         """By who was one when it was read and what was known then; where something was recorded at that very moment, as of what is noted that
@@ -102,7 +118,10 @@ class Rederiving:
         verified = await self._profiles.verified(profile, instant)
         if given.known_at == given.valid_at == END_OF_TIME:
             profile = msgspec.structs.replace(profile, redacted=0)  # a read of now doesn't count them
-        return Rederived(self._answer(profile, purpose, verified, given.terms.mask), cluster.redacted)
+        at = disclosure.at if Instant(given.valid_at, given.known_at).earlier == END_OF_TIME else instant.earlier
+        remade = Remade(given, purpose, profile, cluster, verified, instant, at)
+        answer = self._over_http if given.terms.call.startswith(OVER_HTTP) else self._answer
+        return Rederived(await answer(remade), cluster.redacted)
 
     async def _pointed(self, profile: Profile, cluster: Cluster, purpose: PurposeDefined, at: int) -> Profile:
         """With the contact points that permitted the purpose by what was decided and known then."""

@@ -32,7 +32,9 @@ class Terms(msgspec.Struct, frozen=True, array_like=True):
     fields: tuple[str, ...] = ()
     withheld: tuple[tuple[str, tuple[str, ...]], ...] = ()
     rules_version: int = 0
-    mask: tuple[str, ...] = ()  # paths of the read mask that it was asked with; "*": some that isn't plain
+    mask: tuple[
+        str, ...
+    ] = ()  # paths of the read mask that it was asked with, over HTTP words of the query; "*": some that isn't plain
 
 
 class Given(msgspec.Struct, frozen=True, array_like=True):

@@ -67,7 +67,7 @@ def test_the_pages_together_are_what_the_purpose_may_see_of_what_was_asked(
     belonging = Belonging(entered, [], [], RULES) if kind == "audience" else None
     found: list[tuple[str, Any]] = []
     while True:
-        answer = traits(asked(record, seeing, question), frozenset(), belonging)
+        answer = traits(asked(record, seeing, question), frozenset(), belonging).content
         assert len(answer["traits"]) <= limit
         found += answer["traits"].items()
         address = urlsplit(answer["cursor"]["url"])

@@ -58,7 +58,7 @@ def etag(profile: Profile, verbose: bool) -> tuple[str, int]:
     query = query_of(urlencode({"verbose": str(verbose).lower()}).encode(), "traits")
     target = Target("main", "user_id:u", "traits")
     asked = Read(target, profile.record.members[0], query, wanted_by(query, "traits", "contract"), CONTRACT, Instant(), profile)
-    content = Content(traits(asked, (), None), traits(as_of_its_events(asked), (), None))
+    content = Content(traits(asked, (), None).content, traits(as_of_its_events(asked), (), None).content)
     tag = found(content, "", LOOKUP_KEY).headers["etag"]
     return tag, found(content, tag, LOOKUP_KEY).status_code
 

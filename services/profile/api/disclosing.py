@@ -29,7 +29,7 @@ from services.profile.domain.state import LinkedIdentifier
 from services.profile.profile import Profile
 from services.profile.reading import Reading, noted
 from services.profile.ready import ReadyAnswers
-from services.profile.rederiving import Answer, Answered
+from services.profile.rederiving import Answer, Answered, Remade
 from services.profile.timelines import Stretch
 from services.profile.watches import Look
 from shared.errors import CustomerError, NotPermitted, Unavailable
@@ -70,9 +70,9 @@ def fields_of(message: pb.Profile) -> set[str]:
 def answering(tag: Tag) -> Answer:
     """As GetProfile does."""
 
-    def answer(profile: Profile, purpose: PurposeDefined, verified: frozenset[str], paths: tuple[str, ...]) -> Answered:
-        mask = mask_of(FieldMask(paths=paths))
-        message = profile_message(profile, purpose, verified, mask)
+    async def answer(remade: Remade) -> Answered:
+        profile, purpose, mask = remade.profile, remade.purpose, mask_of(FieldMask(paths=remade.given.terms.mask))
+        message = profile_message(profile, purpose, remade.verified, mask)
         return Answered(plain(fields_of(message)), tag(message, profile.rules, purpose, mask))
 
     return answer

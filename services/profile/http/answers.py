@@ -66,10 +66,11 @@ def tag_key(lookup_key: bytes) -> bytes:
 
 
 class Content(msgspec.Struct, frozen=True):
-    """What is answered, and the same as of its events: an answer is another one when this is."""
+    """What is answered, and the same as of its events: an answer is another one when this is. `skipped`: rows that stand before its page."""
 
     told: dict[str, Any]
     as_of_its_events: dict[str, Any]
+    skipped: int = 0
 
     def __repr__(self) -> str:
         return "<Content sealed>"

@@ -16,7 +16,8 @@ from services.profile.disclosing import Call
 from services.profile.http import answers, resources
 from services.profile.http.activities import activities, filter_of
 from services.profile.http.address import Target, named, target_of
-from services.profile.http.disclosing import shown_by
+from services.profile.http.contents import OF_PROFILES, content_of
+from services.profile.http.disclosing import call_of, record_key, shown_by
 from services.profile.http.queries import Query, query_of
 from services.profile.http.resources import Read
 from services.profile.origins import Origins
@@ -62,6 +63,7 @@ class ProfileDoor:
         self._tokens = tokens
         self._disclosed = disclosed
         self._tag_key = answers.tag_key(lookup_key)
+        self._record_key = record_key(lookup_key)
         self._reading = 0
         self._limits = Limits(time.monotonic)
 
@@ -123,7 +125,7 @@ class ProfileDoor:
         choice, version = query.rules(), query.version()
         person = named(target.person)
         await self._progress.wait_all(query.fresh(), FRESH_WAIT_S)
-        purpose, call = self._profiles.purpose(token.purpose), Call(f"HTTP {target.part}", token.name, current())
+        purpose, call = self._profiles.purpose(token.purpose), Call(call_of(target.part), token.name, current())
         customer = await self._profiles.customer_of(person) if isinstance(person, Identifier) else person
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
@@ -135,26 +137,17 @@ class ProfileDoor:
                 profile = await self._profiles.profile(customer, purpose, instant, choice)
             read = Read(target, customer, query, wanted, purpose, instant, profile)
             content = await self._content(read, customer, happened, choice)
-            await self._disclosed.give(call, reading, shown_by(read, content.told))
+            await self._disclosed.give(call, reading, shown_by(read, content, self._record_key))
         return content
 
     async def _content(self, read: Read, customer: bytes, happened: Filter, choice: RulesChoice) -> answers.Content:
-        match read.target.part:
-            case "traits":
-                verified = await self._profiles.verified(read.profile, read.instant) if read.wanted.verbose else frozenset()
-                belonging = (
-                    await self._belongings.of(customer, read.purpose, read.instant, choice) if read.asks_for_segments else None
-                )
-                told = resources.traits(read, verified, belonging)
-                steady = resources.as_of_its_events(read)
-                return answers.Content(told, told if steady is read else resources.traits(steady, verified, belonging))
-            case "external_ids":
-                told = await resources.external_ids(read, self._origins)
-            case "events":
-                told = await activities(read, self._timelines, happened)
-            case _:
-                told = await resources.metadata(read, self._origins)
-        return answers.Content(told, told)
+        if read.target.part not in OF_PROFILES:
+            told = await activities(read, self._timelines, happened)
+            return answers.Content(told, told)
+        verbose_traits = read.target.part == "traits" and read.wanted.verbose
+        verified = await self._profiles.verified(read.profile, read.instant) if verbose_traits else frozenset()
+        belonging = await self._belongings.of(customer, read.purpose, read.instant, choice) if read.asks_for_segments else None
+        return await content_of(read, verified, belonging, self._origins)
 
     def _instant(self, query: Query) -> Instant:
         def past(name: str) -> int:

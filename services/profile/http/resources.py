@@ -1,7 +1,7 @@
 """The parts of a profile in Segment's shape, as far as the purpose may see them."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Annotated, Any, Final, TypeVar
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -48,12 +48,14 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """What of a part: named ones alone, or all; with more about each; and which page, where the part has pages."""
+    """What of a part: named ones alone, or all; with more about each; and which page, where the part has pages: behind its place, or, where
+    it has none, behind so many rows."""
 
     include: frozenset[str] | None
     verbose: bool
     kind: str  # one of CLASSES; empty: all traits, and segments that `include` names
     page: Page[Any] | None
+    skipped: int = 0
 
     def has(self, name: str) -> bool:
         return self.include is None or name in self.include
@@ -65,6 +67,16 @@ def wanted_by(query: Query, part: str, purpose: str) -> Wanted:
     asked = Asked(query.limit(pages.default, pages.most), query.values.get("next", "")) if pages else None
     page = Page(asked, pages.places, query.of_any_page(part, purpose)) if pages and asked else None
     return Wanted(query.names("include"), query.flag("verbose"), query.choice("class", CLASSES), page)
+
+
+class Told(NamedTuple):
+    """A part as it is told. `skipped`: rows that stand before its page."""
+
+    content: dict[str, Any]
+    skipped: int = 0
+
+    def __repr__(self) -> str:
+        return "<Told sealed>"
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -131,41 +143,41 @@ def as_of_its_events(read: Read) -> Read:
     return msgspec.structs.replace(read, profile=msgspec.structs.replace(read.profile, record=steady))
 
 
-def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -> dict[str, Any]:
+def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -> Told:
     """A segment that the customer is in is a trait that is true, as Segment's users know it. A trait of its name comes first."""
     released, rules, wanted = release(read.profile.record, read.purpose), read.profile.rules, read.wanted
     chosen = rules.computed.all if rules.computed else ()
     held = {name for name in released.traits if wanted.kind != AUDIENCE and (name in chosen or not wanted.kind)}
     segments = set(belonging.segments) if belonging else set[str]()
-    shown, cursor = _page(read, sorted(name for name in held | segments if wanted.has(name)), lambda name: name)
+    page = _page(read, sorted(name for name in held | segments if wanted.has(name)), lambda name: name)
+    shown = page.rows
     cut = {name for name in held if released.traits[name].cut} | (set(belonging.cut) - held if belonging else set())
     if not wanted.verbose:
         values = {name: released.traits[name].value if name in held else True for name in shown}
-        return {"traits": values, "cursor": cursor, **_left_out(read)} | (
-            {"cut": told} if (told := [name for name in shown if name in cut]) else {}
-        )
+        content = {"traits": values, "cursor": page.cursor, **_left_out(read)}
+        return Told(content | ({"cut": told} if (told := [name for name in shown if name in cut]) else {}), page.skipped)
     told_of = {name: _trait(released.traits[name], name in verified) if name in held else _audience(name in cut) for name in shown}
     withheld = [
         *released.withheld,
         *(Withheld(f"segment:{name}", NOT_IN_PURPOSE) for name in (belonging.withheld if belonging else ())),
         *(Withheld(f"segment:{name}", REDACTED) for name in (belonging.redacted if belonging else ())),
     ]
-    return {"traits": told_of, "withheld": _withheld(withheld), "cursor": cursor, **_left_out(read)}
+    return Told({"traits": told_of, "withheld": _withheld(withheld), "cursor": page.cursor, **_left_out(read)}, page.skipped)
 
 
-async def external_ids(read: Read, origins: Origins) -> dict[str, Any]:
+async def external_ids(read: Read, origins: Origins) -> Told:
     released = release(read.profile.record, read.purpose)
     linked = sorted((found for found in released.identifiers if read.wanted.has(found.namespace)), key=_place)
-    shown, cursor = _page(read, linked, _place)
-    known = await origins.of_identifiers(read.profile.record.members, read.instant, [found.value_hash for found in shown])
+    page = _page(read, linked, _place)
+    known = await origins.of_identifiers(read.profile.record.members, read.instant, [found.value_hash for found in page.rows])
     since = read.profile.record.named
-    data = [_external_id(found, known.get(found.value_hash), since.get(found.value_hash)) for found in shown]
+    data = [_external_id(found, known.get(found.value_hash), since.get(found.value_hash)) for found in page.rows]
     more: dict[str, Any] = {"withheld": _withheld(released.withheld)} if read.wanted.verbose else {}
     more |= {"cut_count": released.cut_identifiers} if released.cut_identifiers else {}
-    return {"data": data, "cursor": cursor} | more
+    return Told({"data": data, "cursor": page.cursor} | more, page.skipped)
 
 
-async def metadata(read: Read, origins: Origins) -> dict[str, Any]:
+async def metadata(read: Read, origins: Origins) -> Told:
     record = read.profile.record
     ends = await origins.activities(record.members, read.instant)
     first, last = ends or (None, None)
@@ -178,7 +190,7 @@ async def metadata(read: Read, origins: Origins) -> dict[str, Any]:
         "last_message_id": _event_id(last),
         "last_source_id": _source(last),
     }
-    return {"metadata": told | (_more(read) if read.wanted.verbose else {})}
+    return Told({"metadata": told | (_more(read) if read.wanted.verbose else {})})
 
 
 def _more(read: Read) -> dict[str, Any]:
@@ -207,12 +219,18 @@ def _left_out(read: Read) -> dict[str, Any]:
     return ({"left_out": True} if read.profile.record.left_out else {}) | ({"too_large": too_large} if too_large else {})
 
 
-def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> tuple[Sequence[Row], dict[str, Any]]:
-    """Of all rows, in the order of their places, those of the page; and its cursor."""
-    after = read.after
-    rest = [row for row in rows if after is None or place_of(row) > after]
+class _Paged(NamedTuple, Generic[Row]):
+    rows: Sequence[Row]
+    cursor: dict[str, Any]
+    skipped: int
+
+
+def _page(read: Read, rows: Sequence[Row], place_of: Callable[[Row], Any]) -> _Paged[Row]:
+    """Of all rows, in the order of their places, those of the page."""
+    skipped = read.wanted.skipped if (after := read.after) is None else sum(place_of(row) <= after for row in rows)
+    rest = rows[skipped:]
     shown = rest[: read.page.size]
-    return shown, cursor_of(read, read.token_of(place_of(shown[-1]) if len(rest) > len(shown) else None))
+    return _Paged(shown, cursor_of(read, read.token_of(place_of(shown[-1]) if len(rest) > len(shown) else None)), skipped)
 
 
 def cursor_of(read: Read, token: str) -> dict[str, Any]:

@@ -104,11 +104,11 @@ class DisclosureServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RederiveDisclosure(self, request, context):
-        """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles again, from what it was made from, by the purpose and rules of then, and
-        compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
+        """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles, or of the HTTP API's traits, external_ids or metadata, again, from what it
+        was made from, by the purpose and rules of then, and compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
         decisions that were known. It shows no value.
         Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-        FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with a read mask of names that aren't plain; a refusal for another
+        FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with names that aren't plain in its read mask or query; a refusal for another
         reason than a permission).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
