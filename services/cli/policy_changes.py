@@ -12,11 +12,16 @@ if TYPE_CHECKING:
     from c360.profile.v1 import policy_pb2
 
 EXPECTED: Final = (
-    "write PURPOSE and one of invalid, legal-basis=BASIS, jurisdiction=CODE, expires-after-days=N, minimum-age=N, double-opt-in, "
-    "notice=NAME@VERSION, version=N; or decision ID withdrawn; and, where it isn't always, since INSTANT"
+    "write PURPOSE and one of invalid, legal-basis=BASIS, jurisdiction=CODE, expires-after-days=N, minimum-age=N, "
+    "minors-under=N, minors-opt-in-from=N, double-opt-in, notice=NAME@VERSION, version=N; or decision ID withdrawn; and, where it isn't always, since INSTANT"
 )
 BASES: Final = frozenset({"consent", "contract", "legal-obligation", "legitimate-interest"})
-NUMBERS: Final = {"expires-after-days": 36_500, "minimum-age": 150, "version": 2**31 - 1}  # and the largest that there may be
+YEARS: Final = ("minimum-age", "minors-under", "minors-opt-in-from")
+NUMBERS: Final = {
+    "expires-after-days": 36_500,
+    "version": 2**31 - 1,
+    **dict.fromkeys(YEARS, 150),
+}  # and the largest that there may be
 
 
 def parse_change(text: str) -> policy_pb2.PolicyChange:

@@ -47,8 +47,8 @@ def simulate(
     """Judge past reads again as another policy would have, by all that was known then, and tell which it would have decided otherwise.
 
     Nothing is written. A CHANGE is PURPOSE and one of: invalid, legal-basis=BASIS, jurisdiction=CODE (the basis that it claims there),
-    expires-after-days=N, minimum-age=N, double-opt-in, notice=NAME@VERSION, version=N (as if that version had been in force);
-    or: decision ID withdrawn. It ends with since INSTANT where it isn't of always.
+    expires-after-days=N, minimum-age=N, minors-under=N, minors-opt-in-from=N, double-opt-in, notice=NAME@VERSION, version=N (as if that
+    version had been in force); or: decision ID withdrawn. It ends with since INSTANT where it isn't of always.
     With --json: one line for each read, and a last one with the report.
 
     Examples:

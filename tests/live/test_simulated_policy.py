@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from services.profile.domain.decided import KnownDecision
 from services.profile.who_read import Placed, Wanted
 from services.stack.stack import Stack
-from shared.events.consent import PurposeDefined
+from shared.events.consent import EVERY_PURPOSE, KnownAge, PurposeDefined
 from shared.ids import to_text
 from shared.instants import DAY, now_us, to_timestamp
 from shared.rpc.errors import reason_of
@@ -96,6 +96,29 @@ async def test_what_is_asked_of_grants_is_asked_of_those_that_reads_went_by(show
     for change, reason in asked:
         [one], report = await simulate(shown, of_news(**change))
         assert (one.reason, report.unlawful.read_count) == (reason, 1)
+
+
+async def test_of_whoever_was_known_to_be_a_child_what_they_granted_would_not_have_counted(shown: Shown) -> None:
+    await read(shown, "nobody knew")
+    at = now_us()
+    known = KnownDecision(
+        request_id="a",
+        decision_id=new_id(),
+        identifier_hash=shown.hash,
+        namespace="email",
+        purpose=EVERY_PURPOSE,
+        purpose_version=0,
+        outcome="age_known",
+        decided_at=at,
+        recorded_at=at,
+        age=KnownAge(under=16, at_least=13, by="desk", reason="letter"),
+    )
+    await shown._tell(known)
+    assert await read(shown, "known") == "", "the purpose asks for no age"
+    [one], report = await simulate(shown, of_news(minors_under=16))
+    assert (one.disclosure.caller, one.reason, list(one.decision_ids)) == ("known", "MINOR", [to_text(known.decision_id)])
+    assert report.unlawful.read_count == 1
+    assert not (await simulate(shown, of_news(minors_under=13)))[0]
 
 
 async def test_a_shorter_validity_ends_earlier(shown: Shown) -> None:
@@ -182,6 +205,7 @@ async def test_of_whoever_was_erased_since_it_is_said_that_it_is_not_known(shown
         ({"purpose": "news", "jurisdiction": ""}, "CHANGE_INVALID"),
         ({"purpose": "news", "expires_after_days": 36_501}, "CHANGE_INVALID"),
         ({"purpose": "news", "minimum_age": 151}, "CHANGE_INVALID"),
+        ({"purpose": "news", "minors_under": 151}, "CHANGE_INVALID"),
         ({"invalid": True}, "CHANGE_INVALID"),
         ({"purpose": "nothing", "invalid": True}, "PURPOSE_UNKNOWN"),
         ({"purpose": "news", "version": 9}, "PURPOSE_UNKNOWN"),

@@ -34,6 +34,7 @@ values: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.builds(lambda basis: {"legal_basis": basis}, BASES),
     st.builds(lambda days: {"expires_after_days": days}, st.integers(0, 5)),
     st.builds(lambda age: {"minimum_age": age}, st.integers(0, 18)),
+    st.builds(lambda age: {"minors_under": age}, st.integers(0, 18)),
 )
 changes = st.one_of(
     st.builds(Change, since=INSTANTS, purpose=NAMES, invalid=st.just(True)),

@@ -27,6 +27,8 @@ def told(text: str) -> dict[str, Any]:
         ("marketing jurisdiction=US-CA", {"purpose": "marketing", "jurisdiction": "US-CA"}),
         ("marketing expires-after-days=30", {"purpose": "marketing", "expires_after_days": 30}),
         ("marketing minimum-age=16", {"purpose": "marketing", "minimum_age": 16}),
+        ("marketing minors-under=16", {"purpose": "marketing", "minors_under": 16}),
+        ("marketing minors-opt-in-from=13", {"purpose": "marketing", "minors_opt_in_from": 13}),
         ("marketing double-opt-in", {"purpose": "marketing", "double_opt_in": True}),
         ("marketing notice=privacy@2", {"purpose": "marketing", "notice": {"name": "privacy", "version": 2}}),
         ("marketing version=1", {"purpose": "marketing", "version": 1}),

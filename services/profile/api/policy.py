@@ -78,7 +78,8 @@ def _values(change: pb.PolicyChange, which: str | None) -> dict[str, Any]:
     _require(which is not None, "say how it was otherwise")
     _require(which != "legal_basis" or change.legal_basis in get_args(LegalBasis), "there is no such legal basis")
     _require(change.expires_after_days <= DAYS_AT_MOST, f"a grant counts {DAYS_AT_MOST} days at most")
-    _require(change.minimum_age <= YEARS_AT_MOST, f"nobody is older than {YEARS_AT_MOST} years")
+    for years in (change.minimum_age, change.minors_under, change.minors_opt_in_from):
+        _require(years <= YEARS_AT_MOST, f"nobody is older than {YEARS_AT_MOST} years")
     return {str(which): getattr(change, str(which))}
 
 

@@ -88,6 +88,8 @@ class PolicyChange(_message.Message):
     NOTICE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     WITHDRAWN_DECISION_ID_FIELD_NUMBER: _builtins.int
+    MINORS_UNDER_FIELD_NUMBER: _builtins.int
+    MINORS_OPT_IN_FROM_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose that is supposed to have been otherwise. Empty only with withdrawn_decision_id."""
     invalid: _builtins.bool
@@ -106,6 +108,10 @@ class PolicyChange(_message.Message):
     """This version of the purpose was in force."""
     withdrawn_decision_id: _builtins.str
     """Whoever took this decision, a UUID, withdrew it then; if they decided anew after that, that counts."""
+    minors_under: _builtins.int
+    """Those known to be younger were minors, of whom only what a parent authorised counted; 0: nobody was."""
+    minors_opt_in_from: _builtins.int
+    """From this age on minors opted in by themselves; 0: their parents did. Only where it rests on a legitimate interest."""
     @_builtins.property
     def since_time(self) -> _timestamp_pb2.Timestamp:
         """From when on. Absent: always."""
@@ -128,12 +134,14 @@ class PolicyChange(_message.Message):
         notice: Global___RequiredNotice | None = ...,
         version: _builtins.int = ...,
         withdrawn_decision_id: _builtins.str = ...,
+        minors_under: _builtins.int = ...,
+        minors_opt_in_from: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "double_opt_in", b"double_opt_in", "expires_after_days", b"expires_after_days", "invalid", b"invalid", "jurisdiction", b"jurisdiction", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "notice", b"notice", "since_time", b"since_time", "version", b"version", "withdrawn_decision_id", b"withdrawn_decision_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "double_opt_in", b"double_opt_in", "expires_after_days", b"expires_after_days", "invalid", b"invalid", "jurisdiction", b"jurisdiction", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "minors_opt_in_from", b"minors_opt_in_from", "minors_under", b"minors_under", "notice", b"notice", "since_time", b"since_time", "version", b"version", "withdrawn_decision_id", b"withdrawn_decision_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "double_opt_in", b"double_opt_in", "expires_after_days", b"expires_after_days", "invalid", b"invalid", "jurisdiction", b"jurisdiction", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "notice", b"notice", "purpose", b"purpose", "since_time", b"since_time", "version", b"version", "withdrawn_decision_id", b"withdrawn_decision_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "double_opt_in", b"double_opt_in", "expires_after_days", b"expires_after_days", "invalid", b"invalid", "jurisdiction", b"jurisdiction", "legal_basis", b"legal_basis", "minimum_age", b"minimum_age", "minors_opt_in_from", b"minors_opt_in_from", "minors_under", b"minors_under", "notice", b"notice", "purpose", b"purpose", "since_time", b"since_time", "version", b"version", "withdrawn_decision_id", b"withdrawn_decision_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["invalid", "legal_basis", "jurisdiction", "expires_after_days", "minimum_age", "double_opt_in", "notice", "version", "withdrawn_decision_id"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["invalid", "legal_basis", "jurisdiction", "expires_after_days", "minimum_age", "double_opt_in", "notice", "version", "withdrawn_decision_id", "minors_under", "minors_opt_in_from"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
