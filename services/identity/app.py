@@ -219,18 +219,24 @@ class Unifier:
         return admitted
 
     async def _settle(self, seen: dict[bytes, Seen], unit: Unit) -> dict[bytes, bytes]:
-        """{event id: customer}. What was seen like this before changes nothing; the rest changes a region of the graph."""
-        customer_of = {event_id: found for event_id, one in seen.items() if (found := self._familiar.customer_of(one)) is not None}
+        """{event id: customer}. What was seen like this before changes nothing, unless a question waits for who is seen; the rest changes
+        a region of the graph.
+        """
+        resting = await self._ledger.resting.about({one.resolving.value_hash for one in seen.values()})
+        plain = {event_id: one for event_id, one in seen.items() if one.resolving.value_hash not in resting}
+        customer_of = {event_id: found for event_id, one in plain.items() if (found := self._familiar.customer_of(one)) is not None}
         rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
         if rest:
             stored = await known.known(self._pool, list(rest.values()))
-            customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored}
+            customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored and event_id in plain}
         news = [one for event_id, one in rest.items() if event_id not in customer_of]
         if news:
             unit.news = {one.evidence.event_id for one in news}
             unit.taken = await self._intake.take(news)
             own = unit.taken.own()
             customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
+            unit.taken.loaded.here = set(customer_of.values())
+            unit.taken.stirred = set().union(*resting.values())
         for event_id, one in rest.items():
             if one.by is not None:
                 continue  # nothing else resolves by this event
@@ -262,7 +268,7 @@ class Unifier:
         statements = seal(unit.statements, self._evidence_key)
         await self._ledger.commit(drafting.own, drafting.entries, sequence, write_views, refused, number, statements)
         self._familiar.remember(unit.fresh, unit.suppressions)
-        if waits:
+        if waits or unit.taken.stirred:
             self.graph.tell_behind()
 
 

@@ -11,6 +11,7 @@ from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.questions import Question, questions, revise
 from services.identity.graph.region import Settled
 from services.identity.graph.resolve import Link, Partition
+from services.identity.graph.resting import awake, stirred
 from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables.regions import Loaded
@@ -34,6 +35,7 @@ class Drafting:
     proposals: list[Proposal] = field(default_factory=list)
     amended: list[Proposal] = field(default_factory=list)  # that are open, and are asked for something else now
     withdrawn: list[bytes] = field(default_factory=list)  # ids of proposals that nothing speaks for any more
+    woken: list[bytes] = field(default_factory=list)  # ids of proposals that expired, and of whom one is seen again
     erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
 
     def take(self, versions: dict[bytes, int], entry: Entry) -> None:
@@ -157,7 +159,12 @@ class _Writer:
     def review(self, partition: Partition) -> None:
         """Proposes what people have to decide, tells what speaks for it now, and withdraws what nothing speaks for any more."""
         known = self._loaded.region.known
-        revision = revise(self._loaded.proposals, questions(known, partition, self._why.rules), known, partition)
+        resting = dict(self._loaded.resting)
+        for proposal_id in stirred(resting, known, self._loaded.here):
+            self._drafting.woken.append(proposal_id)
+            del resting[proposal_id]
+        asked = awake(questions(known, partition, self._why.rules), resting, known)
+        revision = revise(self._loaded.proposals, asked, known, partition)
         for proposal_id in revision.withdrawn:
             question = self._loaded.proposals[proposal_id]
             self._withdraw(proposal_id, question.one, question.other)

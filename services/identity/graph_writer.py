@@ -16,7 +16,7 @@ from services.identity.graph.gathering import MOST_WITHIN_A_UNIT
 from services.identity.graph.region import Seen, Settled, settle
 from services.identity.graph.rules import Rules
 from services.identity.ledger import Also, Ledger
-from services.identity.tables import bounds, region_saving, regions, views
+from services.identity.tables import bounds, region_saving, regions, resting, views
 from services.identity.tables.bounds import Bound, RegionTooLarge
 from services.identity.tables.regions import Loaded
 from shared.events.catalogue import Entry
@@ -113,6 +113,7 @@ class GraphWriter:
         now = self._clock()
         if drafting.withdrawn:  # before the new ones: only one is open for two customers
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
+        await resting.wake(connection, drafting.woken, now)
         await views.amend_proposals(connection, drafting.amended)
         await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
 
@@ -121,6 +122,12 @@ class GraphWriter:
         await region_saving.save(connection, loaded, founded, self.ledger.recording)
         if self.flight is not None:
             self.flight.founded |= {node.value_hash for node in founded.nodes}
+
+    async def save_woken(self, connection: Any, proposal_ids: Collection[bytes]) -> None:
+        """Of questions that expired and may be asked again: their two are settled behind the events."""
+        left = await resting.leave(connection, proposal_ids, self._clock())
+        if self.flight is not None:
+            self.flight.left |= left
 
     def _tell(self, changed: Iterable[bytes]) -> None:
         if self.flight is not None:

@@ -35,6 +35,7 @@ class Taken:
     founded: Settled | None = None
     waits: dict[bytes, Seen] = field(default_factory=dict)
     resolved: dict[Node, Evidence] = field(default_factory=dict)
+    stirred: set[bytes] = field(default_factory=set)  # questions that rest, about those with whom the events stand
 
     def conclusions(self) -> list[Conclusion]:
         return [conclusion for settled in (self.settled, self.founded) if settled for conclusion in settled.conclusions]
@@ -106,6 +107,7 @@ class Intake:
             await waiting.put(connection, rows)
         if taken.settled is not None:
             await self._graph.save(connection, taken.loaded, taken.settled, drafting, records)
+        await self._graph.save_woken(connection, taken.stirred - taken.loaded.resting.keys())
 
     async def _small(self, news: Sequence[Seen], busy: frozenset[bytes]) -> list[Group]:
         """By what is stored: what hangs together with few, and loads no more than they are."""

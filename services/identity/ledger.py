@@ -7,6 +7,7 @@ from services.identity.graph.rules import Rules
 from services.identity.tables import modelbook, rulebook, views
 from services.identity.tables.modelbook import ModelActivation
 from services.identity.tables.outbox import Outbox
+from services.identity.tables.resting import Resting
 from services.identity.tables.rulebook import Activation
 from services.identity.tables.seen import SeenMessages
 from shared.events.catalogue import Entry
@@ -42,6 +43,7 @@ class Ledger:
         self.reader = LogReader(pool)
         self.parked = parked
         self.seen = SeenMessages(pool)
+        self.resting = Resting(pool)
         self.run = Run(poison_run_limit)
         self._next_founding_number = 0
         self._activation = rulebook.SHIPPED
@@ -136,6 +138,7 @@ class Ledger:
         await self._writer.claim()
         await self._outbox.load()
         await self.seen.load()
+        await self.resting.load()
         self._activation = await rulebook.known_at(self.reader)
         self._model = await modelbook.in_force(self.reader)
         self._next_founding_number = await views.next_founding_number(self._pool)

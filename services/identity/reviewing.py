@@ -55,7 +55,7 @@ def others(proposals: Sequence[ProposalRow], gone: Collection[bytes]) -> tuple[b
 
 
 class Expiry:
-    """Closes what nobody decided in time. It may be proposed again, when its customers are seen again."""
+    """Closes what nobody decided in time. It rests until one of its two is seen again (`graph/resting`)."""
 
     def __init__(self, pool: Any, ledger: Ledger, days: int, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
@@ -81,6 +81,7 @@ class Expiry:
         if not await views.open_proposals_before(self._pool, now - self._days * DAY, 1):
             return 0
         async with self._ledger.turn():
+            self._ledger.resting.tell()
             expired = await views.open_proposals_before(self._pool, now - self._days * DAY, PAGE_PROPOSALS)
             await self._close(expired, now)
         return len(expired)

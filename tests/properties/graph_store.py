@@ -12,6 +12,7 @@ from services.identity.graph.crowding import told_by
 from services.identity.graph.facts import Facts, Match, Node, Pair, pair
 from services.identity.graph.questions import Question, questions, revise
 from services.identity.graph.region import Region, Seen, Settled, settle
+from services.identity.graph.resting import Two, awake, stirred
 from services.identity.graph.rules import Rules
 
 Value = TypeVar("Value")
@@ -29,13 +30,33 @@ class Store:
     loaded: set[Node] = field(default_factory=set)
     largest: int = 0
     queue: dict[bytes, Question] = field(default_factory=dict)  # the open questions
+    resting: dict[bytes, Two] = field(default_factory=dict)  # those that expired
+    reviewed: set[bytes] = field(default_factory=set)  # of these, those that were at hand last
 
     def new_id(self) -> bytes:
         return next(self.ids).to_bytes(16)
 
     def take(self, seen: list[Seen]) -> list[Conclusion]:
-        news = [one for one in seen if not self._known(one)]
-        return self._settle(self.load({node for one in news for node in one.nodes}, news), news)
+        met = {one: self._stirred(one.resolving) for one in seen}
+        news = [one for one in seen if met[one] or not self._known(one)]
+        settled = self._settle(self.load({node for one in news for node in one.nodes}, news), news, [one.resolving for one in seen])
+        if left := self.resting.keys() & {found for ids in met.values() for found in ids} - self.reviewed:
+            founder = {customer: node for node, customer in self.whole.known.own.items()}
+            self.unsettled |= {founder[end] for found in left for end in self.resting.pop(found)}
+            self._settle(self.load(set()), [])
+        return settled
+
+    def _stirred(self, resolving: Node) -> list[bytes]:
+        """As `tables.resting`."""
+        known = self.whole.known
+        customer = known.links.get(resolving) or known.own.get(resolving)
+        return stirred(self.resting, known, [customer]) if customer else []
+
+    def expire(self, ids: Collection[bytes]) -> None:
+        """As `reviewing.Expiry`."""
+        for found in ids:
+            question = self.queue.pop(found)
+            self.resting[found] = question.one, question.other
 
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""
@@ -70,18 +91,23 @@ class Store:
         getattr(self.whole.facts, kind).add(decided)
         self._settle(self.load(set(decided)), [])
 
-    def _settle(self, region: Region, seen: list[Seen]) -> list[Conclusion]:
+    def _settle(self, region: Region, seen: list[Seen], here: Collection[Node] = ()) -> list[Conclusion]:
         settled = settle(region, seen, self.rules, self.new_id)
         self.largest = max(self.largest, len(region.facts.together))
-        self._review(region, settled)
+        self._review(region, settled, [region.known.own[node] for node in here if node in region.known.own])
         self.save(region)
         return settled.conclusions
 
-    def _review(self, region: Region, settled: Settled) -> None:
-        """As `drafting`, of those questions of which both customers are at hand."""
+    def _review(self, region: Region, settled: Settled, seen: Collection[bytes]) -> None:
+        """As `drafting`, of those questions of which both customers are at hand; `seen` are customers."""
         here = region.known.founding_numbers.keys()
         mine = {found: one for found, one in self.queue.items() if {one.one, one.other} <= here}
-        revision = revise(mine, questions(region.known, settled.partition, self.rules), region.known, settled.partition)
+        resting = {found: two for found, two in self.resting.items() if here >= {*two}}
+        self.reviewed = set(resting)
+        for found in stirred(resting, region.known, seen):
+            del resting[found], self.resting[found]
+        asked = awake(questions(region.known, settled.partition, self.rules), resting, region.known)
+        revision = revise(mine, asked, region.known, settled.partition)
         self.queue |= revision.amended | {self.new_id(): question for question in revision.new}
         for found in revision.withdrawn:
             del self.queue[found]
@@ -205,6 +231,7 @@ class Store:
             whole.resolving.discard(node)
         whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
         self.queue = {found: one for found, one in self.queue.items() if customers.isdisjoint((one.one, one.other))}
+        self.resting = {found: two for found, two in self.resting.items() if customers.isdisjoint(two)}
         undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}
         whole.facts.forced -= undecided
         whole.facts.forbidden -= undecided

@@ -10,6 +10,7 @@ from services.identity.graph.borders import met
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.questions import Question
 from services.identity.graph.region import Region, Seen
+from services.identity.graph.resting import Two
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
 from services.identity.tables import bounds
@@ -35,6 +36,8 @@ class Loaded:
     unsettled: list[bytes] = field(default_factory=list)  # what erasures left
     sources: dict[bytes, str] = field(default_factory=dict)  # of the events at hand, by id
     proposals: dict[bytes, Question] = field(default_factory=dict)  # the open ones, by id
+    resting: dict[bytes, Two] = field(default_factory=dict)  # those that expired, by id
+    here: set[bytes] = field(default_factory=set)  # with whom the events at hand stand
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
     forbidden: dict[Pair, Evidence] = field(default_factory=dict)
     likenesses: dict[RecordPair, Likeness] = field(default_factory=dict)  # of which both ends are in the region
@@ -256,7 +259,7 @@ async def _load_decisions(pool: Any, loaded: Loaded, inside: Mapping[bytes, Node
 async def load_customers(pool: Any, loaded: Loaded) -> None:
     """As they are now, whatever is there of them from before."""
     known = loaded.region.known
-    known.edges, known.likely, loaded.proposals = {}, set(), {}
+    known.edges, known.likely, loaded.proposals, loaded.resting = {}, set(), {}, {}
     customers = list({*known.links.values(), *known.own.values()})
     if not customers:
         return
@@ -268,10 +271,13 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
         loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
     for row in await pool.fetch(
-        """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash FROM proposals
-           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'""",
+        """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, state FROM proposals
+           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND (state = 'open' OR (state = 'expired' AND seen_at IS NULL))""",
         customers,
     ):
+        if row["state"] != "open":
+            loaded.resting[row["proposal_id"]] = row["customer"], row["other"]
+            continue
         asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"]), (row["end_hash"], row["other_end_hash"])
         loaded.proposals[row["proposal_id"]] = Question(row["customer"], row["other"], row["reason"], *asked_for)
     for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", customers):

@@ -129,6 +129,7 @@ class ProposalRow(msgspec.Struct, frozen=True):
     pos: int
     state: str
     closed_at: int | None
+    seen_at: int | None
     decision_id: bytes | None
 
 

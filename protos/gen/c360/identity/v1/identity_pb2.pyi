@@ -64,9 +64,9 @@ class _ProposalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Proposa
     PROPOSAL_STATE_DECLINED: _ProposalState.ValueType  # 3
     """Somebody decided that the two are never one."""
     PROPOSAL_STATE_EXPIRED: _ProposalState.ValueType  # 4
-    """Nobody decided in time. It is proposed again when the two are seen again."""
+    """Nobody decided in time. The two are proposed again, under another id, when an event of one of them comes, and not before."""
     PROPOSAL_STATE_WITHDRAWN: _ProposalState.ValueType  # 5
-    """Nothing speaks for it any more, or the two became one in another way."""
+    """Nothing speaks for it any more, or the two became one in another way, or with two of whom another proposal expired."""
 
 class ProposalState(_ProposalState, metaclass=_ProposalStateEnumTypeWrapper):
     """ProposalState says what became of a proposal."""
@@ -80,9 +80,9 @@ PROPOSAL_STATE_ACCEPTED: ProposalState.ValueType  # 2
 PROPOSAL_STATE_DECLINED: ProposalState.ValueType  # 3
 """Somebody decided that the two are never one."""
 PROPOSAL_STATE_EXPIRED: ProposalState.ValueType  # 4
-"""Nobody decided in time. It is proposed again when the two are seen again."""
+"""Nobody decided in time. The two are proposed again, under another id, when an event of one of them comes, and not before."""
 PROPOSAL_STATE_WITHDRAWN: ProposalState.ValueType  # 5
-"""Nothing speaks for it any more, or the two became one in another way."""
+"""Nothing speaks for it any more, or the two became one in another way, or with two of whom another proposal expired."""
 Global___ProposalState: _TypeAlias = ProposalState  # noqa: Y015
 
 class _ReimportPolicy:
