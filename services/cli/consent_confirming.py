@@ -8,7 +8,7 @@ from uuid import uuid4
 import typer
 
 from services.cli import render
-from services.cli.evidence import At, AttestedAge, Method, Notice, notice_message
+from services.cli.evidence import At, AttestedAge, Guardian, Method, Notice, VerifiedBy, authorisation, notice_message
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, IdentifierRef, PurposeArgument, RequestId, TimeoutS
 
 MOST_DAYS = 90
@@ -23,6 +23,8 @@ def request_confirmation(
     method: Method = "",
     attested_age: AttestedAge = 0,
     notice: Notice = None,
+    guardian: Guardian = None,
+    verified_by: VerifiedBy = "",
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -46,6 +48,7 @@ def request_confirmation(
         method=method,
         attested_age=attested_age,
         notice=notice_message(notice),
+        parental_authorisation=authorisation(guardian, verified_by),
     )
     request = confirmation_pb2.RequestConfirmationRequest(decision=decision, wait_days=days)
     with connect("consent") as channel:

@@ -28,7 +28,7 @@ BATCH_ROWS: Final = 500
 ANSWER_S: Final = 30.0
 TRIES: Final = 30  # in a row, while consent is away
 TRY_AGAIN_S: Final = 1.0
-COLUMNS: Final = ("purpose", "outcome", "decided_at", "method", "confirmed", "attested_age", "notice")
+COLUMNS: Final = ("purpose", "outcome", "decided_at", "method", "confirmed", "attested_age", "notice", "guardian", "verified_by")
 
 
 def import_file(
@@ -44,7 +44,8 @@ def import_file(
     as_json: AsJson = False,
 ) -> None:
     """Import decisions: a row each, with the columns purpose, outcome, decided_at (ISO 8601, UTC without an offset; needed), method, confirmed,
-    attested_age and notice (name@version/locale). Other columns are left alone.
+    attested_age, notice (name@version/locale), guardian (namespace:value, of who is responsible for a child and granted it) and verified_by.
+    Other columns are left alone.
 
     A row's request id follows from the file's content and the row's number: after Ctrl-C, or whatever happened, the same command
     again records what is missing and doubles nothing. A changed file is another file. Exit code 1 when rows were refused.
@@ -169,9 +170,20 @@ def _requests(defaults: dict[str, str]) -> Requests:
             confirmed=_read(_flag, told["confirmed"], "CONFIRMED_INVALID"),
             attested_age=_read(int, told["attested_age"] or "0", "AGE_INVALID"),
             notice=notice_message(_read(parse_notice, told["notice"], "NOTICE_UNKNOWN") if told["notice"] else None),
+            parental_authorisation=_authorisation(told["guardian"], told["verified_by"]),
         )
 
     return request_of
+
+
+def _authorisation(guardian: str, verified_by: str) -> Any:
+    """A row that says how nobody was verified is no grant of a parent's."""
+    from services.cli.evidence import authorisation
+    from services.cli.notation import parse_identifier
+
+    if not guardian and not verified_by:
+        return None
+    return authorisation(_read(parse_identifier, guardian, "AUTHORISATION_INVALID"), verified_by)
 
 
 def _outcome(text: str) -> Any:
