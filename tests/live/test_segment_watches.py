@@ -158,6 +158,30 @@ async def test_who_watches_a_segment_is_told_who_enters_and_leaves_by_whatever(i
         await holds(kiel)
 
 
+@pytest.mark.parametrize("named", [False, True])
+async def test_who_left_is_told_once_whatever_becomes_of_her_then(inside: Inside, named: bool) -> None:
+    """Merged with who isn't in the segment she leaves it; who an erasure takes apart again was told to be gone."""
+    streams = sorted(new_id() for _ in range(3))
+    one, other, third = streams
+    keys = await inside.keys(streams)
+    await inside.define(purpose("contract", "*", name="mirror"))
+    await inside.record(founded(stream, number) for number, stream in enumerate(streams))
+    await activated(inside.parts, command(RULES))
+    cities = {one: "Bremen", other: "Kiel", third: "Hull"}
+    await inside.record(identified(stream, keys[stream], 1, city=city) for stream, city in cities.items())
+    mirror = Mirror()
+    async with Watching(inside, mirror, "mirror", streams if named else None, segment="kiel"):
+        await holds(mirror, other)
+        mirror.gone.clear()
+        await inside.record([*merged(one, other), identified(one, keys[one], 2, city="Bremen")])
+        await holds(mirror)
+        await inside.record([*cut_off(one, other), erased(one), erased(other), identified(third, keys[third], 3, city="Kiel")])
+        await holds(mirror, third)  # so all before it was looked at
+        await inside.record([identified(one, keys[one], 4, city="Hull"), identified(third, keys[third], 4, city="Hull")])
+        await holds(mirror)
+    assert [customer for customer, _ in mirror.gone if customer != to_text(third)] == [to_text(one)]
+
+
 class Shop(World):
     """Whose orders count for an instant, and whose rules change."""
 

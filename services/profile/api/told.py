@@ -1,9 +1,10 @@
 """What a watcher was told last of each customer, so that the same isn't told twice and nobody is said to be gone who never was there."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from services.profile.api.bounds import LISTED_AT_MOST
 
 GONE = b"gone"
 UNSENT = b""  # no tag
@@ -34,12 +35,16 @@ class Told:
         return any(self._tags[member].shown for member in members if member in self._tags)
 
     def is_gone(self, members: Sequence[bytes], reason: str, *, by_name: bool) -> bool:
-        """Whether it has to be told, once; not by name only to who may hold what isn't remembered here."""
+        """Whether it has to be told, once of each of them; not by name only to who may hold what isn't remembered here."""
         if not (by_name or self._others):
             return False
-        # With the members: who was told that one is gone may still hold another whom she is joined with now.
-        tag = GONE + reason.encode() + hashlib.blake2b(b"".join(members), digest_size=16).digest()
-        return self._keep(members, Tag(tag, by_name))
+        tag, listed = Tag(GONE + reason.encode(), by_name), members[:LISTED_AT_MOST]
+        news = any(
+            self._tags.get(member) != tag for member in listed
+        )  # of one she is joined with the watcher may still hold a profile
+        for member in listed:
+            self._put(member, tag)
+        return news
 
     def take_back(self, customer: bytes) -> None:
         """What was told of the canonical customer was not sent after all: the watcher may hold what was told before that."""
@@ -49,9 +54,12 @@ class Told:
         for other in members[1:]:
             self._tags.pop(other, None)  # the watcher drops it, so it has to be told again after a split
         before = self._tags.get(members[0])
-        self._tags[members[0]] = tag
-        self._tags.move_to_end(members[0])
+        self._put(members[0], tag)
+        return before != tag
+
+    def _put(self, member: bytes, tag: Tag) -> None:
+        self._tags[member] = tag
+        self._tags.move_to_end(member)
         if len(self._tags) > self._most:
             self._tags.popitem(last=False)
             self._others = True
-        return before != tag
