@@ -122,6 +122,7 @@ def _show_pair(shown: dict[str, Any]) -> None:
                 "of one: the same family name and address, which is no reason for a merge" if shown["one_household"] else "",
             ),
             ("proposed to be merged", shown["proposal_ids"]),
+            ("not again until one is seen", shown["resting_proposal_ids"]),
             ("by rules of version", str(shown["rules_version"] or "those given")),
         ]
     )

@@ -49,6 +49,7 @@ class Why:
     told: dict[bytes, Told] = field(default_factory=dict)  # by event id
     grounded: Grounded = field(default_factory=Grounded)  # by what the obstacles and decisions are so
     proposals: list[bytes] = field(default_factory=list)  # of the two, open as it was known; none as of an instant
+    resting: list[bytes] = field(default_factory=list)  # likewise; they expired, and neither of the two was seen since
     grounds: dict[Link, Grounds] = field(default_factory=dict)  # of the links that are matches
     vetoes: list[str] = field(default_factory=list)  # by which their records tell two apart that are alike
     household: bool = False  # whether two live together, by what is said now; told of no past instant
@@ -129,7 +130,9 @@ class Explanations:
             why.grounded = await ground(connection, explained, recalled, rules, instants)
             why.grounds = await self._grounds(connection, why, recalled)
             if not explained.together and first.customer and second.customer:
-                why.proposals = [] if tried else await _proposals(connection, first.customer, second.customer, instants)
+                if not tried and instants.as_of == END_OF_TIME:  # it asks about what was known: when it happened says nothing of it
+                    ends = first.customer, second.customer, instants.known_at
+                    why.proposals, why.resting = await replayed.proposals_between(connection, *ends)
                 if instants == recall.NOW:  # where people lived then isn't kept
                     why.household = await record_rows.live_together(connection, first.customer, second.customer)
                 why.vetoes = recalled.vetoes(recalled.standing(rules).partition(first.node, second.node), first.node, second.node)
@@ -268,15 +271,6 @@ class Explanations:
         """All that is read is of one moment."""
         async with self._turn, snapshot(self._pool) as connection:
             yield connection
-
-
-async def _proposals(connection: Any, one: bytes, other: bytes, instants: Instants) -> list[bytes]:
-    """A proposal asks about what was known: when it happened says nothing of it."""
-    if instants.as_of != END_OF_TIME:
-        return []
-    if instants == recall.NOW:
-        return await views.proposals_between(connection, one, other)
-    return await replayed.proposals_between(connection, one, other, instants.known_at)
 
 
 def _hash_of(record: Record) -> bytes | None:

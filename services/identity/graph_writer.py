@@ -113,7 +113,7 @@ class GraphWriter:
         now = self._clock()
         if drafting.withdrawn:  # before the new ones: only one is open for two customers
             await views.close_proposals(connection, drafting.withdrawn, "withdrawn", now)
-        await resting.wake(connection, drafting.woken, now)
+        await resting.wake(connection, drafting.woken, self.ledger.recording)
         await views.amend_proposals(connection, drafting.amended)
         await views.save_proposals(connection, drafting.proposals, records[0].pos if records else 0, now)
 
@@ -125,7 +125,7 @@ class GraphWriter:
 
     async def save_woken(self, connection: Any, proposal_ids: Collection[bytes]) -> None:
         """Of questions that expired and may be asked again: their two are settled behind the events."""
-        left = await resting.leave(connection, proposal_ids, self._clock())
+        left = await resting.leave(connection, proposal_ids, self.ledger.recording)
         if self.flight is not None:
             self.flight.left |= left
 

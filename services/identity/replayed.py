@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from services.identity.graph.conclude import Concluded
 from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION
-from services.identity.tables import erasures, views
+from services.identity.tables import erasures, resting, views
 from services.identity.tables.views import Resolved
 from shared.errors import NotFound
 from shared.events import customer as events
@@ -111,14 +111,16 @@ async def resolved_at(connection: Any, node: Node, known_at: int) -> Resolved | 
     return Resolved(customer, next(member for member in cluster if member not in erased))
 
 
-async def proposals_between(connection: Any, one: bytes, other: bytes, known_at: int) -> list[bytes]:
-    """What `views.proposals_between` would have found, of the customers that are present still."""
+async def proposals_between(connection: Any, one: bytes, other: bytes, known_at: int) -> tuple[list[bytes], list[bytes]]:
+    """Ids of those that were open, oldest first, and of those that rested, of the customers that are present still."""
     ones, others = [await members_at(connection, end, known_at) for end in (one, other)]
     kinds = [events.MERGE_PROPOSED.id, events.PROPOSAL_CLOSED.id]
     records = await LogReader(connection).of_types([(IDENTITY_PARTITION, member) for member in ones], kinds, known_at)
     between = sorted((record for record in records if record.entry.public().other in others), key=lambda record: record.pos)
-    closed = {r.entry.public().proposal_id for r in between if r.entry.type_id == events.PROPOSAL_CLOSED.id}
-    return list(dict.fromkeys(found for r in between if (found := r.entry.public().proposal_id) not in closed))
+    closed = {(said := r.entry.public()).proposal_id: said.state for r in between if r.entry.type_id == events.PROPOSAL_CLOSED.id}
+    still_open = list(dict.fromkeys(found for r in between if (found := r.entry.public().proposal_id) not in closed))
+    expired = [found for found, state in closed.items() if state == "expired"]
+    return still_open, await resting.still(connection, expired, known_at) if expired else []
 
 
 class Founder(NamedTuple):

@@ -8,8 +8,10 @@ import pytest
 from services.identity.activating import ActivateRules, Activator
 from services.identity.composition import Parts
 from services.identity.domain.decision import Act
+from services.identity.graph.facts import Node
 from services.identity.graph_writer import GraphWriter
 from services.identity.rebuild import rebuild, told
+from services.identity.recall import NOW, Instants
 from services.identity.reviewing import Expiry
 from services.identity.tables import rulebook
 from shared.events.wire import RawEvent
@@ -83,6 +85,25 @@ async def test_what_else_settles_them_leaves_it_at_rest(store: Store, settled: C
     assert ASKED[0] not in await asked(store, "u1", "u2")
     await parts.unifier.unify([names("10", "u1", "both")], 4, [])
     assert ASKED[0] in await asked(store, "u1", "u2")
+
+
+async def test_why_names_what_rests_and_what_rested_by_what_was_known(store: Store) -> None:
+    parts = await store.parts()
+    one, other = (Node("user_id", store.hash_of("user_id", user)) for user in ("u1", "u2"))
+    await parts.unifier.unify([names("1", "u1", "both"), names("2", "u2", "both")], 1, [])
+    at = [parts.ledger.recording]
+    assert await Expiry(store.pool, parts.ledger, 0, now_us, id_maker(now_us)).expire() == 1
+    at.append(parts.ledger.recording)
+    await parts.unifier.unify([names("3", "u3")], 2, [])
+    at.append(parts.ledger.recording)
+    await parts.unifier.unify([names("4", "u2")], 3, [])
+    at.append(parts.ledger.recording)
+    first, second = [row["proposal_id"] for row in await store.pool.fetch("SELECT proposal_id FROM proposals ORDER BY pos")]
+    whys = [
+        await parts.explanations.why(one, other, instants) for instants in (*(Instants(known_at=instant) for instant in at), NOW)
+    ]
+    assert [why.proposals for why in whys] == [[first], [], [], [second], [second]]
+    assert [why.resting for why in whys] == [[], [first], [first], [], []]
 
 
 async def test_who_hangs_together_with_too_much_is_asked_again_behind_the_events(

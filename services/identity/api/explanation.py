@@ -80,6 +80,7 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
         other_customer_id=to_text(why.other.customer) if why.other.customer else "",
         obstacles=[_obstacle(why, obstacle) for obstacle in why.explained.obstacles],
         proposal_ids=[to_text(proposal) for proposal in why.proposals],
+        resting_proposal_ids=[to_text(proposal) for proposal in why.resting],
         rules_version=why.rules.version,
         vetoes=why.vetoes,
         one_household=why.household,

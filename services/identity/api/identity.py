@@ -107,6 +107,7 @@ def _proposal(row: views.ProposalRow, expiry: Expiry, decision: Decision | None)
         decided_by=decision.decided_by if decision else "",
         decision_reason=decision.reason if decision else "",
         identifier_hashes=[row.end_hash.hex(), row.other_end_hash.hex()],
+        seen_time=to_timestamp(row.seen_at) if row.seen_at is not None else None,
         expire_time=to_timestamp(expiry.expires_at(row.proposed_at)) if row.state == "open" else None,
     )
 

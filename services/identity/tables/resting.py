@@ -39,6 +39,17 @@ class Resting:
         return found
 
 
+async def still(connection: Any, proposal_ids: Collection[bytes], known_at: int) -> list[bytes]:
+    """Of those that had expired by an instant, those that rested then; oldest first."""
+    rows = await connection.fetch(
+        """SELECT proposal_id FROM proposals WHERE proposal_id = ANY($1::bytea[]) AND (seen_at IS NULL OR seen_at > $2)
+           ORDER BY pos, proposal_id""",
+        list(proposal_ids),
+        known_at,
+    )
+    return [row["proposal_id"] for row in rows]
+
+
 async def wake(connection: Any, proposal_ids: Collection[bytes], at: int) -> None:
     """One of the two of each was seen again."""
     if proposal_ids:

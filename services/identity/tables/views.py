@@ -170,18 +170,3 @@ async def open_proposals_about(pool: Any, customers: Sequence[bytes]) -> list[Pr
         list(customers),
     )
     return [ProposalRow(**dict(row)) for row in rows]
-
-
-async def proposals_between(pool: Any, one: bytes, other: bytes) -> list[bytes]:
-    """Ids of the open proposals to merge what these two customers are members of, oldest first."""
-    rows = await pool.fetch(
-        """WITH ones AS (SELECT customer FROM customers WHERE canonical = (SELECT canonical FROM customers WHERE customer = $1)),
-                others AS (SELECT customer FROM customers WHERE canonical = (SELECT canonical FROM customers WHERE customer = $2))
-           SELECT proposal_id FROM proposals
-           WHERE state = 'open' AND ((customer IN (TABLE ones) AND other IN (TABLE others))
-                                     OR (customer IN (TABLE others) AND other IN (TABLE ones)))
-           ORDER BY pos, proposal_id""",
-        one,
-        other,
-    )
-    return [row["proposal_id"] for row in rows]

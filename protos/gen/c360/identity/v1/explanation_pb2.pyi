@@ -120,6 +120,7 @@ class ExplainPairResponse(_message.Message):
     RULES_VERSION_FIELD_NUMBER: _builtins.int
     VETOES_FIELD_NUMBER: _builtins.int
     ONE_HOUSEHOLD_FIELD_NUMBER: _builtins.int
+    RESTING_PROPOSAL_IDS_FIELD_NUMBER: _builtins.int
     together: _builtins.bool
     """Whether the two are one customer."""
     one_customer_id: _builtins.str
@@ -160,6 +161,12 @@ class ExplainPairResponse(_message.Message):
         "NAME_AND_BIRTH_DISAGREE". Other links may join the two all the same.
         """
 
+    @_builtins.property
+    def resting_proposal_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """When they are two: proposals to merge them that expired by known_at, and of whom neither was seen since then, UUIDs. The two aren't proposed
+        again before. None with as_of.
+        """
+
     def __init__(
         self,
         *,
@@ -174,10 +181,11 @@ class ExplainPairResponse(_message.Message):
         rules_version: _builtins.int = ...,
         vetoes: _abc.Iterable[_builtins.str] | None = ...,
         one_household: _builtins.bool = ...,
+        resting_proposal_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "obstacles", b"obstacles", "one", b"one", "one_customer_id", b"one_customer_id", "one_household", b"one_household", "other", b"other", "other_customer_id", b"other_customer_id", "proposal_ids", b"proposal_ids", "rules_version", b"rules_version", "together", b"together", "vetoes", b"vetoes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "obstacles", b"obstacles", "one", b"one", "one_customer_id", b"one_customer_id", "one_household", b"one_household", "other", b"other", "other_customer_id", b"other_customer_id", "proposal_ids", b"proposal_ids", "resting_proposal_ids", b"resting_proposal_ids", "rules_version", b"rules_version", "together", b"together", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -485,6 +485,7 @@ class Proposal(_message.Message):
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     DECISION_REASON_FIELD_NUMBER: _builtins.int
     IDENTIFIER_HASHES_FIELD_NUMBER: _builtins.int
+    SEEN_TIME_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
@@ -531,6 +532,10 @@ class Proposal(_message.Message):
         joins to the one with all that evidence joins to the other. A question of others is another one, with an id of its own.
         """
 
+    @_builtins.property
+    def seen_time(self) -> _timestamp_pb2.Timestamp:
+        """Of one that expired: when an event of one of the two came, from when on they may be proposed again; absent while none has."""
+
     def __init__(
         self,
         *,
@@ -548,10 +553,11 @@ class Proposal(_message.Message):
         decided_by: _builtins.str = ...,
         decision_reason: _builtins.str = ...,
         identifier_hashes: _abc.Iterable[_builtins.str] | None = ...,
+        seen_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time", "weight", b"weight"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time", "seen_time", b"seen_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "identifier_hashes", b"identifier_hashes", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "identifier_hashes", b"identifier_hashes", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "seen_time", b"seen_time", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
