@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 CHECK_EVERY_S = 3600.0  # with --follow; each run begins with it
+COMMIT_EVERY_S = 30.0  # what is killed loses no more than that, however slowly it goes
 
 
 class Stop:
@@ -71,17 +72,27 @@ class Counts:
 class Exporter:
     """Takes out whose permission has ended, then takes what is new."""
 
-    def __init__(self, lake: Lake, stop: Stop, teller: Teller) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        stop: Stop,
+        teller: Teller,
+        clock: Callable[[], float] = time.monotonic,
+        commit_every_s: float = COMMIT_EVERY_S,
+    ) -> None:
+        """`clock`: in seconds."""
         self._lake = lake
         self._stop = stop
         self._teller = teller
+        self._clock = clock
+        self._commit_every_s = commit_every_s
         self.counts = Counts()
-        self.progress = Progress(teller, time.monotonic)
+        self.progress = Progress(teller, clock)
         self._checked_at = self._refreshed_at = -CHECK_EVERY_S
 
     def once(self, request: export_pb2.ExportChangesRequest) -> None:
         """Up to the end of the log, or until it is stopped; what came until then is committed. Raises CommandError."""
-        if time.monotonic() - self._checked_at >= CHECK_EVERY_S:
+        if self._clock() - self._checked_at >= CHECK_EVERY_S:
             self._check(request.purpose)
         self._begin()
         failure: CommandError | None = None
@@ -96,7 +107,7 @@ class Exporter:
         self._commit()
         if failure is not None and not self._stop.asked:
             raise failure
-        if not self._stop.asked and time.monotonic() - self._refreshed_at >= CHECK_EVERY_S:
+        if not self._stop.asked and self._clock() - self._refreshed_at >= CHECK_EVERY_S:
             self._refresh()
 
     def follow(self, request: export_pb2.ExportChangesRequest, every_s: float) -> None:
@@ -121,7 +132,7 @@ class Exporter:
         if gone:
             self._lake.take_out(gone)
             self.counts.taken_out += len(gone)
-        self._checked_at = time.monotonic()
+        self._checked_at = self._clock()
 
     def _refresh(self) -> None:
         """What changed with no event, one time of rules after the other. Stopped amid it, it keeps what is committed, and the next one
@@ -130,7 +141,7 @@ class Exporter:
         while not self._stop.asked:
             since_us, goes_on = self._refresh_under_one(since_us)
             if not goes_on:
-                self._refreshed_at = time.monotonic()
+                self._refreshed_at = self._clock()
                 return
 
     def _refresh_under_one(self, since_us: int) -> tuple[int, bool]:
@@ -145,7 +156,7 @@ class Exporter:
                 self._waiting.take_lapse(traits, lapsed.through_us)
             through_us, goes_on = lapsed.through_us, lapsed.goes_on
             self.progress.looked_at("changes with no event", lapsed.looked_at, lapsed.customers)
-            if self._waiting.is_full:
+            if self._is_due:
                 self._waiting.passed = Passing(through_us, lapsed.customer)
                 self._commit()
                 self._begin()
@@ -158,6 +169,11 @@ class Exporter:
         """`_open` are changes of an instant whose end hasn't come yet."""
         self._waiting = Waiting(self._lake.manifest.types())
         self._open: list[Any] = []
+        self._begun_at = self._clock()
+
+    @property
+    def _is_due(self) -> bool:
+        return self._waiting.is_full or self._clock() - self._begun_at >= self._commit_every_s
 
     def _take(self, answer: export_pb2.ExportChangesResponse) -> None:
         self._open.extend(answer.changes)
@@ -168,7 +184,7 @@ class Exporter:
         self._open = []
         self._waiting.positions = {position.partition: position.number for position in answer.next_positions}
         self._waiting.rules_place = answer.new_rules.place
-        if self._waiting.is_full:
+        if self._is_due:
             self._commit()
             self._begin()
         self.progress.took(answer, self.counts.events + self._waiting.events)
@@ -181,6 +197,7 @@ class Exporter:
             self._lake.commit(self._waiting)
             self.counts.add(self._waiting)
             self._lake.merge_small_files()
+            self.progress.committed(self._lake.manifest.rows)
 
     def _answers(self, request: export_pb2.ExportChangesRequest) -> Iterator[export_pb2.ExportChangesResponse]:
         """Without a deadline: how long it takes depends on how much there is."""

@@ -35,6 +35,7 @@ class Progress:
         self._clock = clock
         self._since = clock()
         self._events, self._customers, self._what = Pace(), Pace(), ""
+        self._kept = ""
 
     @property
     def events_a_second(self) -> int:
@@ -50,7 +51,9 @@ class Progress:
             self.looked_at(f"rules {rules.version}", rules.looked_at_count, rules.customer_count)
             return
         self._events.reach(events, self._spent())
-        self._teller.tell(answer.read_count / (answer.total_count or 1), f"{events:,} events, {self._events.a_second:,}/s")
+        self._teller.tell(
+            answer.read_count / (answer.total_count or 1), f"{events:,} events, {self._events.a_second:,}/s{self._kept}"
+        )
 
     def looked_at(self, what: str, reached: int, customers: int) -> None:
         """`customers` is 0 where it goes on from there, as long as nothing was done."""
@@ -59,8 +62,12 @@ class Progress:
         spent_s = self._spent()
         if customers:
             self._customers.reach(reached, spent_s)
-            text = f"{what}: {reached:,} of {customers:,} customers, {self._customers.a_second:,}/s"
+            text = f"{what}: {reached:,} of {customers:,} customers, {self._customers.a_second:,}/s{self._kept}"
             self._teller.tell(reached / customers, text)
+
+    def committed(self, rows: int) -> None:
+        """So many are in the lake, whatever happens to this run."""
+        self._kept = f", {rows:,} rows kept"
 
     def files(self, people: Iterable[list[str]], count: int) -> Iterator[list[str]]:
         """Of those in each it is asked whether they may stay."""
