@@ -20,6 +20,13 @@ def bears_on(decision: DecisionRecorded, purpose: PurposeDefined) -> bool:
     return decision.purpose in (purpose.name, EVERY_PURPOSE)
 
 
+def valid_from(decision: DecisionRecorded) -> int:
+    """From when on it is so: what corrects an age holds in its place, and nobody was what was said of them by mistake."""
+    if decision.age and decision.age.corrects:
+        return min(decision.age.holds_from, decision.decided_at)
+    return decision.decided_at
+
+
 def restricting(decisions: Iterable[DecisionRecorded]) -> DecisionRecorded | None:
     """Of the restrictions that nobody lifted the newest."""
     about_every = [decision for decision in decisions if decision.purpose == EVERY_PURPOSE]

@@ -13,6 +13,7 @@ from services.consent.domain.unsubscribing import Link, withdrawal
 from services.consent.persons import Persons
 from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
+from shared.consent_overlays import valid_from
 from shared.consent_rule import precedence
 from shared.errors import CustomerError, InvalidInput
 from shared.events.catalogue import make_entry
@@ -160,4 +161,4 @@ class Consent:
         """Oldest first by when they were recorded. Raises InvalidInput (INSTANT_IN_FUTURE), TooLarge (TOO_MANY_DECISIONS)."""
         instant = await self._log.settled(instant)
         found = await self._decisions.of_identifier(value_hash, instant.known_at)
-        return [placed for placed in found if placed.event.decided_at <= instant.valid_at]
+        return [placed for placed in found if valid_from(placed.event) <= instant.valid_at]

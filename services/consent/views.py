@@ -9,6 +9,7 @@ from services.consent.domain.definitions import KINDS, Definition, Kind
 from services.consent.domain.ledger import NOW, Instant
 from services.consent.rights import Rights, is_step
 from services.consent.signals import Signals
+from shared.consent_overlays import valid_from
 from shared.consent_rule import outlives_erasure
 from shared.errors import TooLarge
 from shared.events.callers import CallerDefined, OverrideDefined
@@ -242,7 +243,7 @@ class Decisions:
         return [
             (placed, not outlives_erasure(placed.event, erased_at))
             for placed, erased_at in found
-            if placed.event.decided_at <= instant.valid_at
+            if valid_from(placed.event) <= instant.valid_at
         ]
 
 

@@ -151,6 +151,7 @@ class KnownAge(msgspec.Struct, frozen=True, kw_only=True):
     under: int = 0  # the person was younger; 0: what it corrects is taken back, and nothing said in its place
     at_least: int = 0
     corrects: bytes = b""  # the decision that said otherwise
+    holds_from: int = 0  # microseconds; of what corrects that one the instant from which on it was so: it holds in its place
     by: str
     reason: str
 

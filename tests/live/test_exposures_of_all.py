@@ -5,17 +5,21 @@ from random import Random
 from typing import Any
 
 import grpc
+import msgspec
 import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import disclosure_pb2 as pb
 
+from services.profile.domain.decided import KnownDecision
 from services.profile.who_read import Wanted
 from services.stack.stack import Stack
+from shared.consent_overlays import valid_from
+from shared.events.consent import EVERY_PURPOSE, KnownAge, PurposeDefined
 from shared.ids import to_text
-from shared.instants import now_us, to_timestamp
+from shared.instants import now_us, to_timestamp, years_after
 from shared.rpc.errors import reason_of
-from tests.live.inside import Inside
+from tests.live.inside import Inside, new_id
 from tests.live.test_disclosures import read
 from tests.live.test_ready import Shown
 from tests.live.test_simulated_policy import Life, everything
@@ -99,6 +103,42 @@ async def test_exposures_are_told_of_a_range_a_purpose_and_a_caller(shown: Shown
         ({"until_time": to_timestamp(withdrawn_at)}, []),
     ):
         assert [one.disclosure.caller for one in (await reported(shown, **wanted))[0]] == callers
+
+
+async def test_what_was_read_of_a_child_is_one_though_nobody_had_told_unless_that_was_wrong(shown: Shown) -> None:
+    """Also what was read of who had granted it as a child, and was none any more."""
+    granted_by = now_us()
+    purpose = {"request_id": "n", "name": "news", "version": 2, "description": "", "legal_basis": "consent", "traits": ("*",)}
+    await shown._tell(msgspec.convert(purpose | {"minors_under": 16}, PurposeDefined))
+    await read(shown, "a")
+    for known_at, under in ((years_after(granted_by, -10), 1), (years_after(granted_by, -1), 16)):
+        said = age_of(shown, known_at, under)
+        await shown._tell(said)
+        [exposure], summary = await reported(shown)
+        assert (exposure.disclosure.caller, exposure.outcome) == ("a", "age_known")
+        assert exposure.decision_id == to_text(said.decision_id)
+        assert [(one.name, one.count) for one in summary.reasons] == [("age_known", 1)]
+        assert named([exposure]) == named(await of_customer(shown, shown.stream))
+        await shown._tell(age_of(shown, now_us(), 0, said))
+        assert not (await reported(shown))[0]
+
+
+def age_of(shown: Shown, at: int, under: int, wrong: KnownDecision | None = None) -> KnownDecision:
+    age = KnownAge(under=under, at_least=max(under - 1, 0), by="desk", reason="letter")
+    if wrong:
+        age = msgspec.structs.replace(age, corrects=wrong.decision_id, holds_from=valid_from(wrong))
+    return KnownDecision(
+        request_id="a",
+        decision_id=new_id(),
+        identifier_hash=shown.hash,
+        namespace="email",
+        purpose=EVERY_PURPOSE,
+        purpose_version=0,
+        outcome="age_known" if under else "age_taken_back",
+        decided_at=at,
+        recorded_at=now_us(),
+        age=age,
+    )
 
 
 async def test_two_reports_are_made_at_once_and_a_third_is_told_to_come_again(shown: Shown) -> None:

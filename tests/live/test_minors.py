@@ -175,6 +175,7 @@ async def test_a_check_of_the_past_knows_what_was_said_and_known_then(shop: Shop
     assert await desk.reason(anna, offers, known_at=granted) == "CONSENT_GRANTED", "nobody knew it yet"
     await desk.correct(said.age_id)
     assert await desk.reason(anna, offers, known_at=known) == "MINOR"
+    assert await desk.reason(anna, offers, valid_at=start) == "CONSENT_GRANTED", "it was wrong all along"
     assert await desk.reason(anna, offers) == "CONSENT_GRANTED"
 
 

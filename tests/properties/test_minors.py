@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.consent_conditions import GRANTS
-from shared.consent_overlays import known_ages
+from shared.consent_overlays import known_ages, valid_from
 from shared.consent_rule import Bond, Case, judge, judge_point, outlives_erasure, outlives_parting
 from shared.events.consent import (
     EVERY_PURPOSE,
@@ -149,6 +149,18 @@ def test_what_was_taken_back_might_as_well_not_have_been_said(
         left.append(msgspec.structs.replace(wrong, outcome="age_taken_back", age=taken_back(wrong.age.corrects)))
     ended = msgspec.structs.replace(known(9, 40, 1), outcome="age_taken_back", age=taken_back(wrong.decision_id))
     assert all_verdicts(more(case, *ages, ended)) == all_verdicts(more(case, *left))
+
+
+@given(cases(), AGES, AGES, YEARS, YEARS, YEARS)
+def test_what_corrects_an_age_was_so_ever_since_that_was_said_to_be(
+    case: Case, wrong: int, right: int, said: int, corrected: int, at: int
+) -> None:
+    first, then = known(0, said, wrong, wrong - 1), known(1, corrected, right, right - 1, corrects=0)
+    assert then.age
+    then = msgspec.structs.replace(then, age=msgspec.structs.replace(then.age, holds_from=valid_from(first)))
+    known_by_then = [one for one in (first, then) if valid_from(one) <= year(at)]
+    alone = [then] if min(said, corrected) <= at else []
+    assert all_verdicts(more(at_year(case, at), *known_by_then)) == all_verdicts(more(at_year(case, at), *alone))
 
 
 @given(cases(), facts(), AGES, YEARS)

@@ -7,6 +7,7 @@ import msgspec
 from services.consent.domain.definitions import CLOCK_TOLERANCE, instant_given
 from services.consent.domain.form import MAX_AGE, check_said
 from services.consent.domain.ledger import check_method, check_proof
+from shared.consent_overlays import valid_from
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.consent import EVERY_PURPOSE, DecisionRecorded, KnownAge
 from shared.ids import NewId
@@ -54,7 +55,7 @@ class CorrectAge(Said, frozen=True, kw_only=True):
 
 def record_age(command: RecordAge, now: int, new_id: NewId) -> DecisionRecorded:
     """Raises InvalidInput (INSTANT_IN_FUTURE, INSTANT_INVALID)."""
-    return _said(command, command.identifier_hash, command.namespace, b"", now, new_id)
+    return _said(command, command.identifier_hash, command.namespace, _age(command), now, new_id)
 
 
 def correct_age(
@@ -68,25 +69,26 @@ def correct_age(
         raise NotFound("nobody's age was recorded by this id", reason="AGE_UNKNOWN")
     if any(one.age and one.age.corrects == wrong.decision_id for one in since):
         raise WrongState("this was corrected before: correct what was said in its place", reason="AGE_CORRECTED")
-    return _said(command, wrong.identifier_hash, wrong.namespace, wrong.decision_id, now, new_id)
+    age = _age(command, wrong.decision_id, valid_from(wrong))
+    return _said(command, wrong.identifier_hash, wrong.namespace, age, now, new_id)
 
 
 def says_the_same(command: RecordAge | CorrectAge, earlier: DecisionRecorded) -> bool:
     """A command that is repeated. Without an instant it was "now" at the first try, and one ahead of our clock was brought back to now."""
     ahead = 0 if command.at is None else command.at - earlier.decided_at
     if isinstance(command, RecordAge):
-        identifier_hash, corrects = command.identifier_hash, b""
+        identifier_hash, age = command.identifier_hash, _age(command)
     else:
-        identifier_hash, corrects = earlier.identifier_hash, command.age_id
+        identifier_hash, age = earlier.identifier_hash, _age(command, command.age_id, earlier.age.holds_from if earlier.age else 0)
     return (
         0 <= ahead <= CLOCK_TOLERANCE
-        and (_age(command, corrects), identifier_hash) == (earlier.age, earlier.identifier_hash)
+        and (age, identifier_hash) == (earlier.age, earlier.identifier_hash)
         and (command.method, command.proof_sha256) == (earlier.method, earlier.proof_sha256)
     )
 
 
 def _said(
-    command: RecordAge | CorrectAge, identifier_hash: bytes, namespace: str, corrects: bytes, now: int, new_id: NewId
+    command: RecordAge | CorrectAge, identifier_hash: bytes, namespace: str, age: KnownAge, now: int, new_id: NewId
 ) -> DecisionRecorded:
     return DecisionRecorded(
         request_id=command.request_id,
@@ -99,12 +101,19 @@ def _said(
         decided_at=instant_given(command.at, now),
         method=command.method,
         proof_sha256=command.proof_sha256,
-        age=_age(command, corrects),
+        age=age,
     )
 
 
-def _age(command: RecordAge | CorrectAge, corrects: bytes) -> KnownAge:
-    return KnownAge(under=command.under, at_least=command.at_least, corrects=corrects, by=command.by, reason=command.reason)
+def _age(command: RecordAge | CorrectAge, corrects: bytes = b"", holds_from: int = 0) -> KnownAge:
+    return KnownAge(
+        under=command.under,
+        at_least=command.at_least,
+        corrects=corrects,
+        holds_from=holds_from,
+        by=command.by,
+        reason=command.reason,
+    )
 
 
 def _invalid() -> InvalidInput:

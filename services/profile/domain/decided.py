@@ -1,6 +1,7 @@
 """What a person decided, by both clocks."""
 
 from services.profile.domain.clocks import Instant, Order
+from shared.consent_overlays import valid_from
 from shared.events.consent import DecisionRecorded
 
 
@@ -12,7 +13,7 @@ class KnownDecision(DecisionRecorded, frozen=True, kw_only=True):
     @property
     def valid_from(self) -> int:
         """None is of later than it was recorded, though the clock of whoever took it may say so."""
-        return min(self.decided_at, self.recorded_at)
+        return min(valid_from(self), self.recorded_at)
 
     def counts(self, instant: Instant) -> bool:
         return self.valid_from <= instant.valid_at and self.recorded_at <= instant.known_at
