@@ -43,6 +43,7 @@ from services.consent.http.opendsr import OpenDsr
 from services.consent.http.opendsr_file import OpenDsrFile
 from services.consent.http.replies import Replies
 from services.consent.http.signatures import SecretFile
+from services.consent.looking_up import LookingUp
 from services.consent.once import Once
 from services.consent.persons import Persons
 from services.consent.purging import Purger
@@ -97,7 +98,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     registry = Registry(definitions, log, new_id)
     publisher = CallersPublisher(client, registry.callers)
     registry.on_callers = publisher.tell
-    checks = Checks(persons, decisions, definitions, log)
+    checks = Checks(persons, LookingUp(pool), log)
     relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
     log.on_committed = relay.tell
     api = ConsentApi(consent, checks, progress, keyring.lookup_key)

@@ -1,7 +1,6 @@
 """What is permitted: of any number of people at once, and every border is crossed once for all of them."""
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -9,13 +8,14 @@ import msgspec
 from services.consent.domain.definitions import check_name, unknown
 from services.consent.domain.ledger import NOW, Instant
 from services.consent.domain.receipts import hash_of
+from services.consent.looking_up import Looked, LookingUp
 from services.consent.persons import Person, Persons
-from services.consent.views import Decisions, Definitions, Placed
+from services.consent.views import Placed
 from services.consent.writing import ConsentLog
 from shared.bus.enforcement import LEASE_S
 from shared.consent_rule import Bond, Case, Verdict, judge, judge_point
 from shared.errors import CustomerError
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import EVERY_PURPOSE, DecisionRecorded, PurposeDefined
 from shared.instants import END_OF_TIME, SECOND
 
 LEASE: Final = int(LEASE_S * SECOND)
@@ -62,10 +62,9 @@ class Brief(msgspec.Struct, frozen=True):
 
 
 class Checks:
-    def __init__(self, persons: Persons, decisions: Decisions, definitions: Definitions, log: ConsentLog) -> None:
+    def __init__(self, persons: Persons, looking_up: LookingUp, log: ConsentLog) -> None:
         self._persons = persons
-        self._decisions = decisions
-        self._definitions = definitions
+        self._looking_up = looking_up
         self._log = log
 
     async def check(self, purpose: str, named: Named, instant: Instant = NOW) -> Checked:
@@ -83,9 +82,10 @@ class Checks:
         Raises InvalidInput (PURPOSE_UNKNOWN, INSTANT_IN_FUTURE).
         """
         instant = await self.settled(instant)
-        known, persons = await asyncio.gather(self.purpose(purpose, instant), self.persons_of(named, instant.known_at))
+        looked = await self._look_up(purpose, named, instant)
+        known = _defined(looked)
         sha256, found = hash_of(known.event), list[Checked | CustomerError]()
-        for brief in await self._briefs(known.event, named, persons, instant):
+        for brief in self._briefs(known.event, named, looked, instant):
             if isinstance(brief, CustomerError):
                 found.append(brief)
             else:
@@ -105,57 +105,55 @@ class Checks:
         self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], instant: Instant
     ) -> list[Brief | CustomerError]:
         """Of each who is named what is judged, in their order; what is refused already stays so. The instant is settled."""
-        return await self._briefs(purpose, named, await self.persons_of(named, instant.known_at), instant)
+        return self._briefs(purpose, named, await self._look_up(purpose.name, named, instant), instant)
 
-    async def persons_of(self, each: Sequence[Named | CustomerError], known_at: int) -> dict[Named, Person | CustomerError]:
-        """Of each who is named the identifiers that are theirs as it was known then, or why nothing is told of them."""
-        named = {one for one in each if not isinstance(one, CustomerError)}
-        by_hash = [one.value_hash for one in named if isinstance(one, ByIdentifier)]
-        owners = await self._persons.customers_of(by_hash, known_at) if by_hash else {}
-        asked = [one for one in named if not isinstance(one, ByIdentifier)]
-        refused = await self._persons.refused(asked) if asked else {}
-        customers = {*owners.values(), *asked} - refused.keys()
-        persons = await self._persons.persons_of(customers, known_at) if customers else {}
-        found: dict[Named, Person | CustomerError] = {}
-        for one in named:
-            customer = owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
-            if customer is None:
-                assert isinstance(one, ByIdentifier)
-                found[one] = Person(b"", {one.value_hash: Bond()})
-            else:
-                found[one] = refused.get(customer) or persons.get(customer, Person(customer, {}))
+    async def person(self, named: Named) -> Person:
+        """As it is now. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        found = _person(named, await self._look_up(EVERY_PURPOSE, [named], NOW))
+        if isinstance(found, CustomerError):
+            raise found
         return found
 
-    async def _briefs(
-        self,
-        purpose: PurposeDefined,
-        named: Sequence[Named | CustomerError],
-        persons: Mapping[Named, Person | CustomerError],
-        instant: Instant,
+    async def purpose(self, name: str, instant: Instant) -> Placed[PurposeDefined]:
+        """The version that was in force then, as it was known; the first where none was yet, as decisions may be of before it."""
+        return _defined(await self._look_up(name, (), instant))
+
+    async def _look_up(self, purpose: str, each: Sequence[Named | CustomerError], instant: Instant) -> Looked:
+        if purpose != EVERY_PURPOSE:
+            check_name("purpose", purpose)
+        named = {one for one in each if not isinstance(one, CustomerError)}
+        hashes = {one.value_hash for one in named if isinstance(one, ByIdentifier)}
+        return await self._looking_up.of(purpose, hashes, {one for one in named if not isinstance(one, ByIdentifier)}, instant)
+
+    def _briefs(
+        self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], looked: Looked, instant: Instant
     ) -> list[Brief | CustomerError]:
-        hashes = {value_hash for one in persons.values() if not isinstance(one, CustomerError) for value_hash in one.bonds}
-        decisions = await self._decisions.bearing_on(purpose.name, hashes, instant) if hashes else {}
         at, found = self._log.at(instant), list[Brief | CustomerError]()
         for one in named:
-            person = one if isinstance(one, CustomerError) else persons[one]
+            person = one if isinstance(one, CustomerError) else _person(one, looked)
             if isinstance(person, CustomerError):
                 found.append(person)
             else:
-                theirs = [placed for value_hash in person.bonds for placed in decisions.get(value_hash, ())]
+                theirs = [placed for value_hash in person.bonds for placed in looked.decisions.get(value_hash, ())]
                 case = Case(purpose, [placed.event for placed in theirs], at, person.bonds)
                 assert not isinstance(one, CustomerError)
                 found.append(Brief(one, person.core, case, theirs))
         return found
 
-    async def purpose(self, name: str, instant: Instant) -> Placed[PurposeDefined]:
-        """The version that was in force then, as it was known; the first where none was yet, as decisions may be of before it."""
-        check_name("purpose", name)
-        placed = await self._definitions.in_force("purpose", name, instant)
-        if placed is None:
-            placed = await self._definitions.version("purpose", name, 1)
-        if placed is None or placed.recorded_at > instant.known_at or not isinstance(placed.event, PurposeDefined):
-            raise unknown("purpose")
-        return Placed(placed.event, placed.pos, placed.recorded_at)
+
+def _person(one: Named, looked: Looked) -> Person | CustomerError:
+    """The identifiers that are theirs, or why nothing is told of them."""
+    customer = looked.owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
+    if customer is None:
+        assert isinstance(one, ByIdentifier)
+        return Person(b"", {one.value_hash: Bond()})
+    return looked.refused.get(customer) or looked.persons.get(customer, Person(customer, {}))
+
+
+def _defined(looked: Looked) -> Placed[PurposeDefined]:
+    if looked.purpose is None:
+        raise unknown("purpose")
+    return looked.purpose
 
 
 def usable_until(verdict: Verdict, now: int, instant: Instant) -> int | None:

@@ -7,18 +7,14 @@ from typing import Any, Final, NamedTuple
 from services.consent.domain import links
 from shared import faults
 from shared.consent_rule import Bond
-from shared.cores import cores
-from shared.errors import NotFound, WrongState
 from shared.events import customer as customer_events
 from shared.events.catalogue import Entry, EventType
-from shared.ids import to_text
 from shared.instants import END_OF_TIME, Clock
 
 # Of now only what holds is looked at; `$2` is the instant, END_OF_TIME for now.
 LINKS_NOW: Final = "links"
 LINKS_THEN: Final = """(SELECT value_hash, customer, likely FROM links WHERE since <= $2
     UNION ALL SELECT value_hash, customer, likely FROM past_links WHERE since <= $2 AND until > $2)"""
-EDGE_HELD: Final = "since <= $2 AND (until IS NULL OR until > $2)"
 
 
 class Person(NamedTuple):
@@ -79,14 +75,6 @@ class Persons:
             )
         return {row["value_hash"]: row["customer"] for row in rows}
 
-    async def refused(self, customers: Collection[bytes]) -> dict[bytes, NotFound | WrongState]:
-        """Why nothing is told of some: NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        rows = await self._pool.fetch(
-            "SELECT customer, erased_at FROM customers WHERE customer = ANY($1::bytea[])", list(customers)
-        )
-        erased = {row["customer"]: row["erased_at"] is not None for row in rows}
-        return {customer: _refusal(customer, customer in erased) for customer in customers if erased.get(customer, True)}
-
     async def erased_at(self, value_hash: bytes) -> int:
         """When whoever had this identifier was last erased; -1: never."""
         found = await self._pool.fetchval("SELECT erased_at FROM erased_identifiers WHERE value_hash = $1", value_hash)
@@ -132,44 +120,6 @@ class Persons:
             "SELECT count(*) FROM decisions WHERE value_hash = ANY($1::bytea[])", list(value_hashes)
         )
         return int(links), int(decisions)
-
-    async def persons_of(self, customers: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Person]:
-        """By customer, of the identifiers of all customers that edges join to it."""
-        held = LINKS_NOW if known_at == END_OF_TIME else LINKS_THEN
-        rows = await self._pool.fetch(
-            f"""WITH RECURSIVE joined (root, customer) AS (
-                   SELECT c, c FROM unnest($1::bytea[]) AS c
-                   UNION SELECT root, other FROM edges JOIN joined USING (customer) WHERE {EDGE_HELD}
-               )
-               SELECT root, customer, value_hash, false AS theirs, false AS likely FROM parted JOIN joined USING (customer)
-               WHERE since <= $2
-               UNION ALL SELECT root, customer, value_hash, true, likely FROM {held} AS held JOIN joined USING (customer)
-               ORDER BY theirs""",  # noqa: S608
-            list(customers),
-            known_at,
-        )
-        core = await self._cores({row["root"] for row in rows} | {row["customer"] for row in rows}, known_at)
-        found: dict[bytes, Person] = {}
-        for row in rows:
-            person = found.setdefault(row["root"], Person(core[row["root"]], {}))
-            person.bonds[row["value_hash"]] = Bond(row["theirs"], row["value_hash"] if row["likely"] else core[row["customer"]])
-        return found
-
-    async def _cores(self, customers: set[bytes], known_at: int) -> dict[bytes, bytes]:
-        if len(customers) < 2:
-            return {customer: customer for customer in customers}
-        edges = await self._pool.fetch(
-            f"SELECT customer, other FROM edges WHERE customer = ANY($1::bytea[]) AND {EDGE_HELD} AND NOT likely",  # noqa: S608
-            list(customers),
-            known_at,
-        )
-        return cores(customers, ((edge["customer"], edge["other"]) for edge in edges))
-
-
-def _refusal(customer: bytes, erased: bool) -> NotFound | WrongState:
-    if erased:
-        return WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
-    return NotFound("no customer ever had this id", reason="CUSTOMER_UNKNOWN", customer_id=to_text(customer))
 
 
 async def _apply_entries(connection: Any, entries: Sequence[Entry], at: int) -> None:

@@ -10,9 +10,7 @@ from services.consent.domain.explaining import belonging
 from services.consent.persons import Persons
 from services.consent.rights import Rights
 from services.consent.views import Decisions, Placed
-from shared.errors import CustomerError
 from shared.events.consent import EVERY_PURPOSE, DecisionRecorded
-from shared.instants import END_OF_TIME
 
 LOOKED_AT_ONCE: Final = 500  # identifiers that something was restricted by
 
@@ -58,9 +56,7 @@ class Restricteds:
 
         Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED).
         """
-        person = (await self._checks.persons_of([named], END_OF_TIME))[named]
-        if isinstance(person, CustomerError):
-            raise person
+        person = await self._checks.person(named)
         how = belonging(person.core, person.bonds)
         page = await self._page(sorted(bound for bound in how if bound > after), most, ended=ended)
         told = [msgspec.structs.replace(one, belonging=how[one.placed.event.identifier_hash]) for one in page.found]

@@ -1,4 +1,4 @@
-"""What is asked about while others are looked up is looked up together, when they are answered: four statements for all, not for each.
+"""What is asked about while others are looked up is looked up together, when they are answered: one statement for all, not one for each.
 
 Nothing lingers: a lone check is looked up at once. And nobody is told what was read before they asked.
 """

@@ -1,6 +1,6 @@
 """Consent's read models of its own events: definitions and decisions. What signals it keeps: `signals.py`; rights requests: `rights.py`."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -15,7 +15,6 @@ from shared.errors import TooLarge
 from shared.events.callers import CallerDefined, OverrideDefined
 from shared.events.catalogue import encode
 from shared.events.consent import (
-    EVERY_PURPOSE,
     ControllerDefined,
     DecisionRecorded,
     NoticeDefined,
@@ -29,15 +28,16 @@ MOST_DECISIONS_LISTED = 10_000  # of one identifier; keeps an answer below the l
 MOST_VERSIONS = 2**31 - 1  # what an int4 takes
 
 E = TypeVar("E", Definition, DecisionRecorded, PurposeDefined)
+decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
+decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
 DECODERS: dict[str, Callable[[bytes], Definition]] = {
-    "purpose": msgspec.msgpack.Decoder(PurposeDefined).decode,
+    "purpose": decode_purpose,
     "controller": msgspec.msgpack.Decoder(ControllerDefined).decode,
     "notice": msgspec.msgpack.Decoder(NoticeDefined).decode,
     "mapping": msgspec.msgpack.Decoder(MappingDefined).decode,
     "caller": msgspec.msgpack.Decoder(CallerDefined).decode,
     "override": msgspec.msgpack.Decoder(OverrideDefined).decode,
 }
-decode_decision = msgspec.msgpack.Decoder(DecisionRecorded).decode
 
 
 class Placed(msgspec.Struct, Generic[E], frozen=True):
@@ -210,22 +210,7 @@ class Decisions:
         self, purpose: str, value_hashes: Collection[bytes], instant: Instant = NOW
     ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
         """By identifier those that count as of an instant: a grant that was erased is evidence and nothing else, whatever the instant."""
-        return await self._counting([purpose], value_hashes, instant)
-
-    async def bearing_on(
-        self, purpose: str, value_hashes: Collection[bytes], instant: Instant = NOW
-    ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
-        """As `about`, with what restricts every purpose."""
-        return await self._counting([purpose, EVERY_PURPOSE], value_hashes, instant)
-
-    async def _counting(
-        self, purposes: Collection[str], value_hashes: Collection[bytes], instant: Instant
-    ) -> dict[bytes, list[Placed[DecisionRecorded]]]:
-        found: dict[bytes, list[Placed[DecisionRecorded]]] = {}
-        for placed, erased in await self.considered(purposes, value_hashes, instant):
-            if not erased:
-                found.setdefault(placed.event.identifier_hash, []).append(placed)
-        return found
+        return counted(await self.considered([purpose], value_hashes, instant))
 
     async def considered(
         self, purposes: Collection[str], value_hashes: Collection[bytes], instant: Instant
@@ -239,12 +224,28 @@ class Decisions:
             list(purposes),
             instant.known_at,
         )
-        found = [(_placed_decision(row), row["erased_at"]) for row in rows]
-        return [
-            (placed, not outlives_erasure(placed.event, erased_at))
-            for placed, erased_at in found
-            if valid_from(placed.event) <= instant.valid_at
-        ]
+        return as_of(((_placed_decision(row), row["erased_at"]) for row in rows), instant)
+
+
+Considered = tuple[Placed[DecisionRecorded], bool]
+
+
+def as_of(found: Iterable[tuple[Placed[DecisionRecorded], int]], instant: Instant) -> list[Considered]:
+    """Those that had been made by then, and whether each is a grant that was erased. What is found comes with when its identifier was erased."""
+    return [
+        (placed, not outlives_erasure(placed.event, erased_at))
+        for placed, erased_at in found
+        if valid_from(placed.event) <= instant.valid_at
+    ]
+
+
+def counted(considered: Iterable[Considered]) -> dict[bytes, list[Placed[DecisionRecorded]]]:
+    """By identifier."""
+    found: dict[bytes, list[Placed[DecisionRecorded]]] = {}
+    for placed, erased in considered:
+        if not erased:
+            found.setdefault(placed.event.identifier_hash, []).append(placed)
+    return found
 
 
 def _placed_decision(row: Any) -> Placed[DecisionRecorded]:

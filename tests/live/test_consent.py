@@ -105,6 +105,17 @@ async def test_a_merge_joins_decisions_over_any_number_of_customers(shop: Shop) 
     assert [it.outcome for it in await shop.decisions(one)] == [GRANTED]  # a decision never moves
 
 
+async def test_whoever_has_no_identifier_any_more_joins_others_all_the_same(shop: Shop) -> None:
+    """Who is certainly one person doesn't depend on whether those between them are known by anything."""
+    anna, work = an_email(), an_email()
+    ids = [(await shop.founded(*theirs))[0] for theirs in ([anna], [], [work])]
+    fresh = await shop.publish(*merged(ids[0], ids[1]), *merged(ids[1], ids[2]))
+    purpose = await shop.personal_purpose()
+    granted = await shop.decide(work, purpose, GRANTED)
+    assert (await shop.check(purpose, fresh, customer_id=ids[0])).decision_id == granted.decision_id
+    assert (await shop.check(purpose, identifier=anna)).permitted
+
+
 async def test_no_grant_crosses_what_is_only_likely_and_an_objection_does(shop: Shop) -> None:
     one, two, three, purpose = an_email(), an_email(), an_email(), await shop.personal_purpose()
     (a, _), (b, _), (c, _) = [await shop.founded(identifier) for identifier in (one, two, three)]
