@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from services.cli import notation, render
+from services.cli.audiences.command import Sifted, sift
+from services.cli.errors import Misused
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PurposeArgument, TimeoutS, parsed_by
 
 
@@ -21,6 +24,16 @@ def askable(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=MOST, help="How many to show of everybody.")] = 50,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE|-", help="Write the rows of those in it who may be asked: CSV with a header, or JSON Lines."),
+    ] = None,
+    by: Annotated[str, typer.Option("--by", metavar="NAMESPACE[=COLUMN]", help="Of a file, as for `consent filter`.")] = "",
+    to: Annotated[Path | None, typer.Option("--to", "-o", metavar="FILE", help="For these rows. Default: stdout.")] = None,
+    excluded: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For the others: row, line and reason of each, as JSON Lines.")
+    ] = None,
+    format_: Annotated[str, typer.Option("--format", metavar="csv|jsonl", help="Default: by the file's ending.")] = "",
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -33,7 +46,13 @@ def askable(
     Examples:
       c360 consent askable marketing
       c360 consent askable marketing email:ann@example.com email:bob@example.com
+      c360 consent askable marketing --file people.csv --by email -o askable.csv --excluded others.jsonl
     """
+    if file is not None:
+        if persons or not by:
+            raise Misused("PEOPLE_AMBIGUOUS", "--file names the people, and --by the column that does")
+        _of_file(Sifted("may be asked", file, by, format_, to, excluded), purpose, as_json)
+        return
     found = _of_each(purpose, persons, fresh, timeout_s) if persons else _of_all(purpose, limit, timeout_s)
     if as_json:
         for one in found:
@@ -51,6 +70,12 @@ def askable(
         for one in found
     ]
     render.table("Who may be asked", ("may be asked", "why", "from", "namespace", "identifier", "customer"), rows)
+
+
+def _of_file(sifted: Sifted, purpose: str, as_json: bool) -> None:
+    from services.cli.audiences import asking_again
+
+    sift(sifted, purpose, asking_again.askable, as_json)
 
 
 def _of_each(purpose: str, persons: list[notation.Person], fresh: Any, timeout_s: float) -> list[dict[str, Any]]:

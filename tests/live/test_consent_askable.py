@@ -3,6 +3,8 @@
 import asyncio
 import json
 import os
+from collections import Counter
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +23,7 @@ from tests.live.command import Command
 from tests.live.consent_shop import DEADLINE_S, Shop, _bytes, an_email, merged, refusal
 
 GRANTED, REFUSED, WITHDRAWN = pb.OUTCOME_GRANTED, pb.OUTCOME_REFUSED, pb.OUTCOME_WITHDRAWN
+OBJECTED = pb.OUTCOME_OBJECTED
 
 
 def ago(days: int) -> Any:
@@ -143,6 +146,30 @@ async def test_the_command_lists_them(shop: Shop) -> None:
     one = await asyncio.to_thread(run, "consent", "askable", name, f"email:{anna.value}", str(uuid4()))
     assert "CONSENT_REFUSED" in one.stdout
     assert "CUSTOMER_UNKNOWN" in one.stdout
+
+
+async def test_of_a_file_the_rows_of_those_who_may_be_asked_are_written_as_they_are(shop: Shop, tmp_path: Path) -> None:
+    """Of more than are asked about at once, each as it is told alone."""
+    name, run, others = await a_purpose(shop), Command(shop.stack.data_directory).run, tmp_path / "others.jsonl"
+    fresh, rested, granted, objected = [an_email() for _ in range(4)]
+    for it, outcome, days in ((rested, REFUSED, 40), (granted, GRANTED, 1), (objected, OBJECTED, 400)):
+        await shop.decide(it, name, outcome, decide_time=ago(days))
+    denied = [an_email() for _ in range(700)]
+    await asyncio.gather(*(shop.decide(it, name, REFUSED, decide_time=ago(1)) for it in denied[:20]))
+    rows = [fresh, *denied[20:], granted, rested, *denied[:20], objected]
+    people, kept = tmp_path / "people.csv", tmp_path / "askable.csv"
+    people.write_text("note,email\n" + "".join(f"{number},{it.value}\n" for number, it in enumerate(rows)) + "x,nobody\ny,\n")
+    options = ("--file", str(people), "--by", "email", "-o", str(kept), "--excluded", str(others), "--json")
+    found = json.loads((await asyncio.to_thread(run, "consent", "askable", name, *options)).stdout)
+    told = {"CONSENT_REFUSED": 20, "CONSENT_GRANTED": 1, "OBJECTED": 1, "IDENTIFIER_INVALID": 1, "IDENTIFIER_MISSING": 1}
+    assert found == {"may_be_asked": 682, "excluded": told}
+    may = [f"{number},{it.value}" for number, it in enumerate(rows) if it in [fresh, rested, *denied[20:]]]
+    assert kept.read_text().splitlines() == ["note,email", *may]
+    reasons = [json.loads(line) for line in others.read_text().splitlines()]
+    assert Counter(one["reason"] for one in reasons) == told
+    assert {"row": len(rows), "line": len(rows) + 1, "reason": "OBJECTED"} in reasons
+    done = await asyncio.to_thread(run, "consent", "askable", name, "email:ann@example.com", "--file", str(people), code=2)
+    assert done.stderr.startswith("PEOPLE_AMBIGUOUS")
 
 
 async def test_what_it_refuses_is_said(shop: Shop) -> None:

@@ -1,1 +1,2 @@
-"""`c360 consent filter`: `people` reads whom a file names, `asking` asks consent about them, `command` writes who permits it."""
+"""`c360 consent filter` and `askable --file`: `people` reads whom a file names, `asking` and `asking_again` ask consent about them, `command` writes
+who is kept."""

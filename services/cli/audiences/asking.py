@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -20,13 +20,19 @@ TRIES: Final = 30  # in a row, while consent is away
 TRY_AGAIN_S: Final = 1.0
 
 
-def answered(batches: Iterator[list[Asked]], purpose: str) -> Iterator[tuple[list[Asked], list[str]]]:
-    """Each batch with why each of it is excluded, empty of whom is permitted. Goes on where it was when consent was away."""
+Answers = Iterator[tuple[list[Asked], list[str]]]  # each batch with why each of it is excluded; empty: they aren't
+OneCall = Callable[
+    [Iterator[list[Asked]], deque[list[Asked]], str], Answers
+]  # the second are those without an answer, also from a call before
+
+
+def answered(batches: Iterator[list[Asked]], purpose: str, one_call: OneCall) -> Answers:
+    """Goes on where it was when consent was away."""
     open_: deque[list[Asked]] = deque()
     seen, failures = False, 0
     while True:
         try:
-            for batch, why in _one_call(batches, open_, purpose):
+            for batch, why in one_call(batches, open_, purpose):
                 yield batch, why
                 seen, failures = True, 0
             return
@@ -37,8 +43,8 @@ def answered(batches: Iterator[list[Asked]], purpose: str) -> Iterator[tuple[lis
             time.sleep(TRY_AGAIN_S)
 
 
-def _one_call(batches: Iterator[list[Asked]], open_: deque[list[Asked]], purpose: str) -> Iterator[tuple[list[Asked], list[str]]]:
-    """`open_` are those without an answer yet, also from a call before."""
+def permitting(batches: Iterator[list[Asked]], open_: deque[list[Asked]], purpose: str) -> Answers:
+    """A OneCall: who doesn't permit the purpose is excluded."""
     from c360.consent.v1 import consent_pb2_grpc
 
     from services.cli.client import connect

@@ -1,4 +1,4 @@
-"""`c360 consent filter`: of the people in a file those who permit a purpose."""
+"""`c360 consent filter`: of the people in a file those who permit a purpose; and for `askable`, those who may be asked."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -20,7 +20,8 @@ from services.cli.options import AsJson, PurposeOption
 from services.cli.whole_files import whole
 
 if TYPE_CHECKING:
-    from services.cli.audiences.people import People
+    from services.cli.audiences.asking import Answers, OneCall
+    from services.cli.audiences.people import Asked, People
     from services.cli.importing.rows import Row
 
 By = Annotated[
@@ -54,44 +55,65 @@ def filter_file(
       c360 consent filter newsletter.csv --purpose marketing --by email -o permitted.csv --excluded others.jsonl
       cat people.jsonl | c360 consent filter - --format jsonl --purpose marketing --by user_id=id
     """
+    from services.cli.audiences.asking import permitting
+
+    sifted = Sifted("permitted", file, by, format_, to, excluded)
+    sift(sifted, purpose, permitting, as_json)
+
+
+class Sifted(NamedTuple):
+    """What is read and written. `kept` says what holds of those who are kept."""
+
+    kept: str
+    file: Path
+    by: str
+    format: str
+    to: Path | None
+    excluded: Path | None
+
+
+def sift(sifted: Sifted, purpose: str, one_call: OneCall, as_json: bool) -> None:
+    from services.cli.audiences.asking import answered
     from services.cli.audiences.people import People
 
     with contextlib.ExitStack() as opened:
         try:
-            source = opened.enter_context(source_of(file))
-            out = opened.enter_context(whole(to)) if to else sys.stdout.buffer
-            others = opened.enter_context(whole(excluded)) if excluded else None
-            counts = _filter(People(source, file, format_, by), purpose, out, others)
+            source = opened.enter_context(source_of(sifted.file))
+            out = opened.enter_context(whole(sifted.to)) if sifted.to else sys.stdout.buffer
+            others = opened.enter_context(whole(sifted.excluded)) if sifted.excluded else None
+            people = People(source, sifted.file, sifted.format, sifted.by)
+            counts = _sift(people, lambda batches: answered(batches, purpose, one_call), out, others, sifted.kept)
             out.flush()
         except KeyboardInterrupt:
             raise Interrupted("INTERRUPTED", "nothing was written to files") from None
-    _show(counts, as_json and to is not None)
+    _show(counts, sifted.kept, as_json and sifted.to is not None)
 
 
-def _show(counts: Counter[str], as_json: bool) -> None:
-    permitted = counts.pop("", 0)
+def _show(counts: Counter[str], word: str, as_json: bool) -> None:
+    kept = counts.pop("", 0)
     if as_json:
-        render.document({"permitted": permitted, "excluded": dict(counts.most_common())})
+        render.document({word.replace(" ", "_"): kept, "excluded": dict(counts.most_common())})
         return
     told = ", ".join(f"{number:,} {reason}" for reason, number in counts.most_common())
-    render.note(f"{permitted:,} permitted, {counts.total():,} excluded{': ' + told if told else ''}")
+    render.note(f"{kept:,} {word}, {counts.total():,} excluded{': ' + told if told else ''}")
 
 
-def _filter(people: People, purpose: str, out: IO[bytes], others: IO[bytes] | None) -> Counter[str]:
-    from services.cli.audiences.asking import answered
+def _sift(
+    people: People, ask: Callable[[Iterator[list[Asked]]], Answers], out: IO[bytes], others: IO[bytes] | None, word: str
+) -> Counter[str]:
     from services.cli.telling import telling
 
     counts: Counter[str] = Counter()
     out.write(people.header())
     with telling("filtering") as teller:
-        for batch, why in answered(people.batches(), purpose):
+        for batch, why in ask(people.batches()):
             for asked, reason in zip(batch, why, strict=True):
                 if not reason:
                     out.write(people.text(asked.row))
                 elif others is not None:
                     others.write(reject_line(asked.row, reason))
             counts.update(why)
-            teller.tell(people.rows.share_read(batch[-1].row.after), f"{counts.total():,} rows, {counts['']:,} permitted")
+            teller.tell(people.rows.share_read(batch[-1].row.after), f"{counts.total():,} rows, {counts['']:,} {word}")
     return counts
 
 
