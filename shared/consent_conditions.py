@@ -30,6 +30,11 @@ def minor_under(purpose: PurposeDefined) -> int:
     return max(purpose.minimum_age, purpose.minors_under)
 
 
+def time_permits(purpose: PurposeDefined) -> bool:
+    """Whether time alone may permit what it didn't: to whoever is no child any more, where nobody has to consent."""
+    return purpose.legal_basis == "legitimate_interest" and minor_under(purpose) > 0
+
+
 def granted_too_young(purpose: PurposeDefined, ages: Collection[DecisionRecorded], decision: DecisionRecorded) -> bool:
     """Whether it is a grant by somebody who could not give it, and nobody who is responsible for them authorised it."""
     if decision.outcome not in GRANTS or decision.authorised or not ages or not minor_under(purpose):

@@ -34,6 +34,7 @@ from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
 from services.profile.tables.rulebook import RULES_STREAM
+from shared.consent_conditions import time_permits
 from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
@@ -119,8 +120,8 @@ class Watches:
                     with noted() as reading:
                         look = await self._look(few, purpose, segment, with_verified=with_verified)
                     circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
-                    moved = self._profiles.in_force.moved_by_time
-                    if after and self._by_events_alone(segment) and not tells_of(moved):  # else time may have changed it, too
+                    by_time = time_permits(purpose) or tells_of(self._profiles.in_force.moved_by_time)
+                    if after and self._by_events_alone(segment) and not by_time:
                         look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
                     yield look
                 yield Look(purpose, places=places)
