@@ -284,7 +284,7 @@ def upgrade() -> None:
         );
         CREATE TABLE outbox (
             number     int8  PRIMARY KEY,
-            unit       bytea NOT NULL,
+            unit       bytea STORAGE EXTERNAL NOT NULL,
             created_at int8  NOT NULL
         );
         GRANT SELECT, INSERT, UPDATE, DELETE ON proposals TO c360_identity;
