@@ -33,6 +33,9 @@ UNITS_A_STEP = 16
 RECORDS_A_STEP = 250  # each meets at most a block's cap in each of its blocks: bounds the memory of a step
 BLOCKS_A_STEP = 16  # that returned; each has at most its cap of records, and pairs among them
 LOOK_S = 30.0
+MOST_UNNOTED = 64  # units in which nothing changes any record: heard again after a crash, and so long kept in the outbox
+
+NOTHING = Plan()
 
 log = logger("matching")
 
@@ -58,6 +61,8 @@ class Matcher:
         self._state: State | None = None
         self._settled = settled
         self._erasures = 0  # a plan that was made before one is made anew
+        self._none_returned: int | None = None  # since so many of them
+        self._noted = NOTHING_CONSUMED  # of what it has heard, that is committed
         self._news = asyncio.Event()
         self._step = asyncio.Lock()  # what is planned by one step isn't changed by another
         self.comparing = comparing
@@ -115,7 +120,7 @@ class Matcher:
         elif not self._ledger.model.settled:
             await self._settle()
         caught_up = self._ledger.consumed
-        returned = await record_tables.returned(self._pool, BLOCKS_A_STEP)
+        returned = await self._returned()
         units = await self._outbox.read(state.consumed + 1, UNITS_A_STEP)
         if units or returned:
             await self._follow(units, returned)
@@ -124,12 +129,21 @@ class Matcher:
             return False
         return True
 
+    async def _returned(self) -> Collection[Key]:
+        """Blocks come back by erasures alone."""
+        erasures = self._erasures
+        if erasures != self._none_returned:
+            if returned := await record_tables.returned(self._pool, BLOCKS_A_STEP):
+                return returned
+            self._none_returned = erasures
+        return ()
+
     async def _stand(self) -> State:
         """How far it has come. By another model, or from a lower weight on, all is compared again."""
         comparer = self._comparer()
         comparer.floor, comparer.once = self._graph.rules.matching.review_weight, self._graph.rules.matching.exclusive
-        if self._state is None:
-            self._state = await record_tables.state(self._pool)
+        if self._state is None and (state := await record_tables.state(self._pool)):
+            self._state, self._noted = state, state.consumed
         if self._state is None:
             self._state = State(NOTHING_CONSUMED, comparer.version, comparer.floor)
         if self._state.model != comparer.version or comparer.floor < self._state.floor:
@@ -187,16 +201,24 @@ class Matcher:
         while True:
             erasures = self._erasures
             plan = await make_plan()
+            if plan == NOTHING and self._may_be_unnoted(reached):
+                break
             async with self._ledger.turn():
                 if erasures != self._erasures:
                     continue
                 once = self._graph.rules.matching.one_per_source
                 plan.touched |= {row.value_hash for row in plan.changes.records if row.source in once}
                 await self._write(plan, reached)
-            self._state = reached
-            MATCHING_BEHIND.set(self._ledger.next_unit - 1 - reached.consumed)
-            self.comparing.saved(plan)
-            return
+            self._noted = reached.consumed
+            break
+        self._state = reached
+        MATCHING_BEHIND.set(self._ledger.next_unit - 1 - reached.consumed)
+        self.comparing.saved(plan)
+
+    def _may_be_unnoted(self, reached: State) -> bool:
+        """All but a little that was heard since what is committed."""
+        state = self._state
+        return state is not None and state[1:] == reached[1:] and reached.consumed - self._noted < MOST_UNNOTED
 
     async def _write(self, plan: Plan, reached: State) -> None:
         async def save(connection: Any) -> None:

@@ -5,6 +5,7 @@ committed but not published before a crash follows at the next start.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import nats.js.errors
@@ -57,15 +58,19 @@ class Notices:
         while True:
             self._news.clear()
             changes = await self._reader.changes(self._partition, next_pos, PAGE_EVENTS)
-            if not changes:
+            if changes:
+                next_pos, sequence = await self._publish(next_pos, changes, sequence)
+            if len(changes) < PAGE_EVENTS:
                 await wait_for_news(self._news, WAIT_S)
-                continue
-            notice = Notice(self._partition, next_pos, changes[-1][0], sorted({stream for _, stream in changes} - {RULES_STREAM}))
-            headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(sequence)}
-            faults.reach(faults.BEFORE_PUBLISH)
-            acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)
-            faults.reach(faults.AFTER_PUBLISH)
-            next_pos, sequence = notice.last + 1, acknowledged.seq
+
+    async def _publish(self, first: int, changes: Sequence[tuple[int, bytes]], after: int) -> tuple[int, int]:
+        """The position to go on from, and the stream sequence of the notice; `after` is that of the last one."""
+        notice = Notice(self._partition, first, changes[-1][0], sorted({stream for _, stream in changes} - {RULES_STREAM}))
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(after)}
+        faults.reach(faults.BEFORE_PUBLISH)
+        acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)
+        faults.reach(faults.AFTER_PUBLISH)
+        return notice.last + 1, acknowledged.seq
 
     async def _published(self) -> tuple[int, int]:
         """The position to go on from, and the stream sequence of the last notice."""

@@ -16,7 +16,7 @@ from services.identity.domain.sighting import Suppression
 from services.identity.graph.facts import Facts, Match, Node
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import DEFAULT_RULES
-from services.identity.matcher import Matcher
+from services.identity.matcher import MOST_UNNOTED, Matcher
 from services.identity.matching import blocking, model
 from services.identity.records.likeness import Comparer, Kept, Likeness, best
 from services.identity.records.said import Said, latest, merge, person_of, read, record_id
@@ -234,6 +234,27 @@ async def test_what_is_heard_or_compared_again_changes_nothing(store: Store) -> 
     unifier, matcher = await writers(store)
     await settled(unifier, matcher)
     await check(store, raw)
+
+
+async def test_units_that_say_nothing_of_anybody_are_noted_together(store: Store) -> None:
+    """And after a crash, heard again."""
+    raw = traffic(Random(12), 60)
+    unifier, matcher = await writers(store)
+    await unifier.unify(raw, 1, [])
+    await settled(unifier, matcher)
+    noted = []
+    for number in range(2 * MOST_UNNOTED):
+        view = RawEvent(kind="page", message_id=f"view-{number}", source="web", anonymous_id="a", occurred_at=1, received_at=1)
+        await unifier.unify([view], 2 + number, [])
+        await settled(unifier, matcher)
+        assert matcher.progress.applied("ingest") == 2 + number
+        noted.append(unifier.graph.ledger.next_unit - 1 - await store.pool.fetchval("SELECT consumed FROM matching"))
+    assert set(noted) == set(range(MOST_UNNOTED))
+    raw += traffic(Random(12), 70)[60:]
+    unifier, matcher = await writers(store)
+    await unifier.unify(raw[60:], 2 + 2 * MOST_UNNOTED, [])
+    await settled(unifier, matcher)
+    await check(store, [*raw, view])
 
 
 async def test_what_is_read_back_of_an_older_log_comes_to_the_same(store: Store) -> None:
