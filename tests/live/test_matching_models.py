@@ -95,8 +95,9 @@ async def test_the_report_of_another_model_is_what_comes_to_pass(store: Store, m
     for name, document in (("stricter", shifted(-14)), ("shipped", shipped().document)):
         before = await partition(store)
         activation = await activate(store, document, name)
-        while await (await writers(store))[1].step():
-            pass
+        while not (await modelbook.history(LogReader(store.pool)))[-1].settled:
+            await (await writers(store))[1].step()
+        await settled(*await writers(store))
         changes.append((activation.expected.merges, activation.expected.splits))
         assert joined_and_parted(before, await partition(store)) == changes[-1]
         assert (await modelbook.history(LogReader(store.pool)))[-1].settled
