@@ -16,6 +16,7 @@ from services.identity.domain.decision import (
     forbidding,
     kind_of,
     stand_for,
+    to_merge,
 )
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.rules import Rules
@@ -215,7 +216,7 @@ def take(act: Act, loaded: Loaded, rules: Rules, one: Node, other: Node, evidenc
     Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), after which `loaded` is of no more use.
     """
     require_state(act, are_one(loaded.region, one, other))
-    cut = stand_for(loaded.region, rules, one, other)
+    cut = (to_merge if act == "merge" else stand_for)(loaded.region, rules, one, other)
     decided, known = pair(*cut), loaded.forced if act == "merge" else loaded.forbidden
     earlier = known.get(decided)
     loaded.decide(kind_of(act), decided, evidence)

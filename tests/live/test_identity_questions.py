@@ -116,6 +116,23 @@ async def test_accepting_joins_those_whom_the_strongest_evidence_speaks_for_what
     assert found.same, "\n".join(told(found))
 
 
+async def test_what_a_decision_keeps_apart_is_no_question_whatever_raised_it_and_is_one_again_without(store: Store) -> None:
+    """A sixth address is a limit's question; seen with a card that isn't theirs, it is the decision's."""
+    unifier, decider, _ = await store.started()
+    mails = [seen(at, f"m{at}", user_id="u1", traits={"email": f"e{at}@shop.example"}) for at in range(1, 7)]
+    await unifier.unify([*mails, seen(8, "c", anonymous_id="a", card="c1")], 1, [])
+    assert [one.reason for one in await open_now(store)] == ["LIMIT_REACHED"]
+    ends = [Party(value_hash=store.hash_of(*end)) for end in (("user_id", "u1"), ("card", "c1"))]
+    made = Decide(request_id="no", act="forbid", one=ends[0], other=ends[1], decided_by="desk", reason="another's card")
+    forbidden, _ = await decider.decide(made)
+    await unifier.unify([seen(10, "both", card="c1", traits={"email": "e6@shop.example"})], 2, [])
+    assert await open_now(store) == []
+    await decider.withdraw("back", forbidden.decision_id, "desk", "a mistake")
+    [question] = await open_now(store)
+    await decider.decide_proposal("yes", question.proposal_id, True, "desk", "theirs after all")
+    assert await store.members("user_id", "u1") == await store.members("card", "c1")
+
+
 async def test_a_question_says_what_speaks_for_it_now_whatever_was_noticed_first(store: Store) -> None:
     """A likeness and then a phone, and the other way around; then the phone is two others' too, and says nothing of anybody."""
     unifier, matcher = await writers(store)

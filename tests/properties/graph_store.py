@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
-from services.identity.domain.decision import Act, are_one, forbidding, stand_for
+from services.identity.domain.decision import Act, are_one, forbidding, stand_for, to_merge
 from services.identity.graph.borders import met
 from services.identity.graph.conclude import Concluded, Conclusion
 from services.identity.graph.crowding import told_by
@@ -71,7 +71,7 @@ class Store:
         together = are_one(region, one, other)
         if together is not (act == "split"):
             return None
-        cut = stand_for(region, self.rules, one, other)
+        cut = (to_merge if act == "merge" else stand_for)(region, self.rules, one, other)
         kind, decided = ("forced" if act == "merge" else "forbidden"), pair(*cut)
         if decided in getattr(region.facts, kind):
             return None

@@ -1,22 +1,26 @@
 """Laws of accepting: what a question shows is what is joined, whatever came first; no question is one that can't be accepted."""
 
+from collections.abc import Iterator
 from itertools import permutations
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.domain.decision import stand_for
+from services.identity.domain.decision import stand_for, to_merge
+from services.identity.graph.crowding import shared
 from services.identity.graph.facts import Node, Pair, pair
-from services.identity.graph.ownership import divide
+from services.identity.graph.ownership import contests, divide
 from services.identity.graph.questions import Question
-from services.identity.graph.resolve import Partition
-from services.identity.graph.rules import DEFAULT_RULES, Rules
+from services.identity.graph.resolve import Link, Partition, candidates
+from services.identity.graph.rules import DEFAULT_RULES, Rules, breaks_limit
 from tests.properties.graph_store import Store
-from tests.properties.test_identity_conclude import strongest
+from tests.properties.test_identity_decisions import linked_with
 from tests.properties.test_identity_questions import Step, a_step, check, decide, few, lived, played, see
 from tests.properties.test_identity_resolve import EXCLUSIVE, TIGHT, Sighting
 
+Parts = frozenset[frozenset[Node]]
 rules_of_questions = st.sampled_from([DEFAULT_RULES, DEFAULT_RULES, TIGHT, EXCLUSIVE])
 
 
@@ -30,15 +34,21 @@ def ends(store: Store, question: Question) -> tuple[Node, Node]:
     return one, other
 
 
-def joined_by_accepting(store: Store, question: Question) -> Pair:
-    return pair(*stand_for(store.whole, store.rules, *ends(store, question)))
+def joined_by_accepting(store: Store, question: Question) -> Parts:
+    partition = divide(store.whole.facts, store.rules)
+    return parts_of(partition, *to_merge(store.whole, store.rules, *ends(store, question)))
 
 
-def spoken_for(partition: Partition, question: Question, rules: Rules) -> set[Pair]:
-    """Whom that joins which it is asked for, each by the strongest of what evidence joins."""
+def parts_of(partition: Partition, one: Node, other: Node) -> Parts:
+    """What evidence joins to either."""
+    return frozenset(frozenset(partition.part_of[end].nodes) for end in (one, other))
+
+
+def spoken_for(partition: Partition, question: Question) -> set[Parts]:
+    """Whom that joins which it is asked for."""
     links = [one.link for one in partition.rejected]
     same = [link for link in links if (link.evidence, link.weight) == (question.evidence, question.weight)]
-    return {pair(*(strongest(frozenset(partition.part_of[end].nodes), rules) for end in (link.strong, link.weak))) for link in same}
+    return {parts_of(partition, *link[:2]) for link in same}
 
 
 @given(st.lists(a_step, max_size=25), rules_of_questions)
@@ -46,10 +56,10 @@ def test_what_is_shown_is_what_accepting_joins(steps: list[Sighting | tuple[str,
     store = lived(steps, rules)
     partition = divide(store.whole.facts, rules)
     for question in store.queue.values():
-        assert joined_by_accepting(store, question) in spoken_for(partition, question, rules)
+        assert parts_of(partition, *stand_for(store.whole, rules, *ends(store, question))) in spoken_for(partition, question)
 
 
-def asked_about(store: Store) -> set[tuple[Pair, object]]:
+def asked_about(store: Store) -> set[tuple[Parts, object]]:
     return {(joined_by_accepting(store, question), question.says()) for question in store.queue.values()}
 
 
@@ -90,3 +100,72 @@ def test_in_any_order_the_same_would_be_joined(facts: list[tuple[str, frozenset[
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     for order in (shuffled, [*facts, *facts][::-1]):
         assert asked_about(play(order)) == expected
+
+
+def apart(store: Store, partition: Partition, one: Node, other: Node) -> bool:
+    """Whether people keep the two customers apart that these are of."""
+    groups = [partition.group_of[end].nodes for end in (one, other)]
+    return any(not decided.isdisjoint(groups[0]) and not decided.isdisjoint(groups[1]) for decided in store.whole.facts.forbidden)
+
+
+def two_known(partition: Partition, rules: Rules, one: Node, other: Node) -> bool:
+    """By more than devices."""
+    mine, its = (partition.group_of[end].values for end in (one, other))
+    both = [name for name in mine.keys() & its.keys() if not rules.of(name).device]
+    return any(breaks_limit(rules.of(name), mine[name], its[name]) for name in both)
+
+
+def answered_otherwise(partition: Partition, rules: Rules, link: Link) -> bool:
+    """A device of known people says nothing of them; a source that keeps each person once tells records apart."""
+    if link.weight is None:
+        return rules.of(link.weak.namespace).device and two_known(partition, rules, link.strong, link.weak)
+    sources = [partition.group_of[end].sources for end in (link.strong, link.weak)]
+    return not sources[0].isdisjoint(sources[1])
+
+
+def wanted(store: Store, partition: Partition) -> Iterator[tuple[Node, Node]]:
+    """What was seen together or matches, of two customers between whom nothing else has answered it."""
+    facts, rules = store.whole.facts, store.rules
+    settled = contests(facts, rules, shared(facts, rules)).settled
+    for link in candidates(facts, rules, partition.shared, settled):
+        one, other = link[:2]
+        two = partition.group_of[one] is not partition.group_of[other] and not apart(store, partition, one, other)
+        if two and not answered_otherwise(partition, rules, link):
+            yield one, other
+
+
+def whose(store: Store) -> dict[Node, bytes]:
+    known = store.whole.known
+    canonical = known.canonical()
+    return {node: canonical[customer] for node, customer in known.links.items()}
+
+
+def open_pairs(store: Store) -> set[frozenset[bytes]]:
+    canonical = store.whole.known.canonical()
+    return {frozenset((canonical[question.one], canonical[question.other])) for question in store.queue.values()}
+
+
+def check_nothing_is_dropped(store: Store) -> None:
+    partition, mine, pairs = divide(store.whole.facts, store.rules), whose(store), open_pairs(store)
+    for one, other in wanted(store, partition):
+        assert frozenset((mine[one], mine[other])) in pairs
+
+
+@given(st.lists(a_step, max_size=25), rules_of_questions, st.randoms(use_true_random=False))
+def test_every_question_can_be_accepted_or_declined_and_what_nobody_decided_is_one(
+    steps: list[Sighting | tuple[str, Pair]], rules: Rules, random: Random
+) -> None:
+    """Until nothing is asked any more. By the rules as they come, and where nothing is forbidden, nobody falls out of the two that are accepted."""
+    store = lived(steps, rules)
+    check_nothing_is_dropped(store)
+    while store.queue:
+        question = random.choice(sorted(store.queue.values()))
+        accepted, (one, other) = random.random() < 0.7, ends(store, question)
+        both = linked_with(store, one) | linked_with(store, other)
+        assert store.decide("merge" if accepted else "forbid", one, other) is not None
+        if not accepted:
+            assert other not in linked_with(store, one)
+        elif rules == DEFAULT_RULES and not store.whole.facts.forbidden:
+            assert both <= linked_with(store, one)
+        check(store)
+        check_nothing_is_dropped(store)

@@ -1,7 +1,8 @@
 """What people decide by hand: that two customers are one, or never are. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice, product
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ from services.identity.domain.erasure import MAX_NAME, check_request
 from services.identity.graph.facts import Facts, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Region
+from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import Rules
 from shared.errors import InvalidInput
 from shared.events.catalogue import encode
@@ -83,6 +85,9 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return both[:1] if self.customer == self.other_customer else both
 
 
+MOST_CUTS = 20  # that are tried before a merge is made by the usual one: each of them resolves the region anew
+
+
 class Cut(NamedTuple):
     """The identifiers that a decision is about."""
 
@@ -101,12 +106,46 @@ def stand_for(region: Region, rules: Rules, one: Node, other: Node) -> Cut:
 
     Where evidence joins the two, the decision is about those that were named.
     """
-    part_of = divide(region.facts, rules, region.shared).part_of
-    strongest = [
-        min(part_of[node].nodes, key=lambda found: (rules.rank(found.namespace), found)) if node in part_of else node
-        for node in (one, other)
-    ]
+    return _strongest(divide(region.facts, rules, region.shared), rules, one, other)
+
+
+def to_merge(region: Region, rules: Rules, one: Node, other: Node) -> Cut:
+    """As `stand_for`, if by that the two are one with all that either has.
+
+    Where people joined somebody known to another identifier of what evidence joins, or where a limit weighs what was seen within a while, a merge by
+    the strongest one would tear that apart: then it is about the first of these by which nobody falls out.
+    """
+    before = divide(region.facts, rules, region.shared)
+    both = set().union(*(before.group_of[node].nodes if node in before.group_of else {node} for node in (one, other)))
+    usual = _strongest(before, rules, one, other)
+    for cut in islice(_cuts(before, region.facts, rules, usual, Cut(one, other)), MOST_CUTS):
+        facts = replace(region.facts, forced=region.facts.forced | {pair(*cut)})
+        group_of = divide(facts, rules, region.shared).group_of
+        if both <= group_of[cut.one].nodes:
+            return cut
+    return usual
+
+
+def _strongest(partition: Partition, rules: Rules, one: Node, other: Node) -> Cut:
+    part_of = partition.part_of
+    strongest = [by_strength(part_of[node].nodes, rules)[0] if node in part_of else node for node in (one, other)]
     return Cut(one, other) if strongest[0] == strongest[1] else Cut(*strongest)
+
+
+def by_strength(nodes: Iterable[Node], rules: Rules) -> list[Node]:
+    return sorted(nodes, key=lambda node: (rules.rank(node.namespace), node))
+
+
+def _cuts(partition: Partition, facts: Facts, rules: Rules, usual: Cut, named: Cut) -> Iterator[Cut]:
+    """Either by its strongest, by those of it that people decided about, as it was named, or by the strongest of all that is one with it."""
+    decided, sides = set[Node]().union(*facts.forced), []
+    for strongest, node in zip(usual, named, strict=True):
+        sides.append([strongest])
+        if node in partition.part_of:
+            by_hand = by_strength(decided & partition.part_of[node].nodes, rules)
+            known = by_strength(partition.group_of[node].nodes, rules)[0]
+            sides[-1] = list(dict.fromkeys((strongest, *by_hand, node, known)))
+    return (Cut(one, other) for one, other in product(*sides) if one != other)
 
 
 def are_one(region: Region, one: Node, other: Node) -> bool:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from services.identity.graph.conclude import Concluded
 from services.identity.graph.crowding import taking_part
 from services.identity.graph.facts import Evidence, Facts, Node
-from services.identity.graph.resolve import Group, Link, Partition, Rejected, across, breaks_limit
-from services.identity.graph.rules import Rules
+from services.identity.graph.resolve import Group, Link, Partition, Rejected, kept_apart
+from services.identity.graph.rules import Rules, breaks_limit
 
 REASONS = (
     "TWO_KNOWN_PEOPLE",
@@ -139,7 +139,7 @@ def _between(owners: list[tuple[Node, Evidence]], facts: Facts, rules: Rules, pa
         for node in first.values():
             strong, weak = sorted((owner, node), key=lambda one: (rules.rank(one.namespace), one))
             other, link = partition.group_of[node], Link(strong, weak, evidence)
-            if any(across(decided, group, other) for decided in facts.forbidden):
+            if kept_apart(facts, group, other):
                 yield Rejected(link, "FORBIDDEN")
                 break
             if (name := _limit(group, other, rules)) is not None:

@@ -4,7 +4,7 @@ Candidate links are taken strongest first, matches after all that was seen, and 
 forbids it. What isn't joined is kept with its reason. Links never lead out of a component of candidates, so a component is resolved by itself.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import permutations
 from math import fsum, log2
@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from services.identity.graph.crowding import shared, taking_part
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
-from services.identity.graph.rules import Namespace, Rules
+from services.identity.graph.rules import Rules, breaks_limit
 
 TIMES_A_RIVAL = 20.0  # as likely as all others together has one to be whom a source that has each person once can have once only
 
@@ -91,10 +91,7 @@ def resolve(facts: Facts, rules: Rules, shared_values: set[Node] | None = None, 
             _join(partition.group_of, one, other)
         if link.evidence is not None:
             _join_parts(partition, link, facts, rules)
-    # What people joined is weighed in parts: a link that would break one part's limit may be moot by another part's link.
-    partition.rejected = [
-        one for one in partition.rejected if partition.group_of[one.link.strong] is not partition.group_of[one.link.weak]
-    ]
+    partition.rejected = list(_in_the_end(partition, facts))
     partition.rejected += _uncertain(partition, facts, rules)
     return partition
 
@@ -152,7 +149,7 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
     who is known by those and comes to what people joined is weighed with all of it.
     """
     one, other = partition.group_of[link.strong], partition.group_of[link.weak]
-    if any(across(decided, one, other) for decided in facts.forbidden):
+    if kept_apart(facts, one, other):
         return Rejected(link, "FORBIDDEN")
     if link.evidence is None:
         return None
@@ -166,6 +163,17 @@ def _reject(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rej
     if len(part.nodes) + len(another.nodes) > rules.max_cluster:
         return Rejected(link, "CLUSTER_TOO_LARGE")
     return None if link.weight is None else _reject_match(link, partition, facts, rules)
+
+
+def _in_the_end(partition: Partition, facts: Facts) -> Iterator[Rejected]:
+    """What people joined is weighed in parts: a link that would break one part's limit may be moot by another part's link.
+
+    And what people keep apart is kept apart by them, whatever else did when less of the two had been joined.
+    """
+    for rejected in partition.rejected:
+        one, other = partition.group_of[rejected.link.strong], partition.group_of[rejected.link.weak]
+        if one is not other:
+            yield Rejected(rejected.link, "FORBIDDEN") if kept_apart(facts, one, other) else rejected
 
 
 def _reject_match(link: Link, partition: Partition, facts: Facts, rules: Rules) -> Rejected | None:
@@ -199,7 +207,7 @@ def _rivals(partition: Partition, part: Group, another: Group, facts: Facts) -> 
     near = {other for node in part.nodes for other in partition.alike.get(node, ())}
     groups = {id(group): group for other in near if (group := partition.part_of[other]) is not part and group is not another}
     may_be = [group for group in groups.values() if group.sources & another.sources and not group.sources & part.sources]
-    return [group for group in may_be if not any(across(decided, part, group) for decided in facts.forbidden)]
+    return [group for group in may_be if not kept_apart(facts, part, group)]
 
 
 def _linking(found: Pair, match: Match, facts: Facts, rules: Rules) -> tuple[float, bool] | None:
@@ -241,7 +249,7 @@ def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejecte
         one, other = (partition.group_of[node] for node in found)
         if one is other or not found.isdisjoint(partition.shared) or (weight := _asking(found, match, facts, rules)) is None:
             continue
-        if not any(across(decided, one, other) for decided in facts.forbidden):
+        if not kept_apart(facts, one, other):
             strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
             link = Link(strong, weak, match.evidence, weight)
             both = one.sources & other.sources
@@ -265,23 +273,9 @@ def _asking(found: Pair, match: Match, facts: Facts, rules: Rules) -> float | No
     return weight if rules.matching.band(weight, witnessed) == "review" else None
 
 
-def across(decided: Pair, one: Group, other: Group) -> bool:
-    return not (decided.isdisjoint(one.nodes) or decided.isdisjoint(other.nodes))
-
-
-def breaks_limit(namespace: Namespace, mine: list[int], theirs: list[int]) -> bool:
-    """Of two sides, by when each of their values was first seen, in any order: whether values of both are too many.
-
-    What is too much of one side alone was joined by people, and is no reason to keep from it what is of another time.
-    """
-    limit = namespace.limit
-    if limit is None or len(mine) + len(theirs) <= limit:
-        return False
-    if namespace.window_us is None:
-        return True
-    times = sorted([(at, True) for at in mine] + [(at, False) for at in theirs])
-    runs = (times[first : first + limit + 1] for first in range(len(times) - limit))
-    return any(run[-1][0] - run[0][0] <= namespace.window_us and len({side for _, side in run}) > 1 for run in runs)
+def kept_apart(facts: Facts, one: Group, other: Group) -> bool:
+    """By people."""
+    return any(not (decided.isdisjoint(one.nodes) or decided.isdisjoint(other.nodes)) for decided in facts.forbidden)
 
 
 def _join(group_of: dict[Node, Group], one: Group, other: Group) -> None:

@@ -110,6 +110,21 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+def breaks_limit(namespace: Namespace, mine: list[int], theirs: list[int]) -> bool:
+    """Of two sides, by when each of their values was first seen, in any order: whether values of both are too many.
+
+    What is too much of one side alone was joined by people, and is no reason to keep from it what is of another time.
+    """
+    limit = namespace.limit
+    if limit is None or len(mine) + len(theirs) <= limit:
+        return False
+    if namespace.window_us is None:
+        return True
+    times = sorted([(at, True) for at in mine] + [(at, False) for at in theirs])
+    runs = (times[first : first + limit + 1] for first in range(len(times) - limit))
+    return any(run[-1][0] - run[0][0] <= namespace.window_us and len({side for _, side in run}) > 1 for run in runs)
+
+
 _PEOPLE = ("user_id", "email", "phone")
 # Of a phone or tablet itself: a till or a tablet in a shop keeps its own through all its visitors.
 _HARDWARE = tuple(
