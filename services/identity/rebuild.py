@@ -17,6 +17,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from services.identity.composition import IdentitySettings
+from services.identity.graph.asked_anew import AskedAnew
 from services.identity.graph.difference import Difference
 from services.identity.simulating import Simulation
 from services.identity.tables import expected, mending, rulebook
@@ -41,6 +42,7 @@ class Found:
     tables: list[Compared] = field(default_factory=list)
     mended: bool = False
     moved: Difference | None = None
+    questions: int = 0  # of those that are open, or would be: what settling all anew would change
 
     @property
     def same(self) -> bool:
@@ -48,7 +50,7 @@ class Found:
         still = moved is None or not (
             moved.links or moved.unlinks or moved.merges or moved.splits or moved.shared or moved.returned
         )
-        return still and all(table.same for table in self.tables)
+        return still and not self.questions and all(table.same for table in self.tables)
 
 
 class Rebuild:
@@ -62,7 +64,8 @@ class Rebuild:
         async with self._pool.acquire() as connection:
             found = await self._tables(connection, bar)
         if not self._mend and found.same:  # else nothing can be said by tables that are wrong
-            found.moved = await self._facts(bar)
+            found.moved = await self._facts(bar, asked := AskedAnew())
+            found.questions = len(asked)
         return found
 
     async def _tables(self, connection: Any, bar: Progress) -> Found:
@@ -96,14 +99,14 @@ class Rebuild:
             await connection.execute(query, rulebook.PARTITION)
             yield
 
-    async def _facts(self, bar: Progress) -> Difference | None:
+    async def _facts(self, bar: Progress, asked: AskedAnew) -> Difference | None:
         if await self._pool.fetchval(
             "SELECT EXISTS (TABLE unsettled) OR EXISTS (TABLE waiting_sightings) OR EXISTS (TABLE resettling)"
         ):
             return None
         rules = (await rulebook.known_at(LogReader(self._pool))).rules
         task, moved = bar.add_task("identifiers", total=None), Difference()
-        async for looked in Simulation(self._pool, id_maker(now_us)).rules(rules):
+        async for looked in Simulation(self._pool, id_maker(now_us)).rules(rules, asked):
             bar.update(task, completed=looked.identifiers, total=looked.of)
             moved = looked.found
         return moved
@@ -122,6 +125,7 @@ def told(found: Found) -> list[str]:
     elif (moved := found.moved) is not None:
         counts = f"{moved.merges} merges, {moved.splits} splits, {moved.links} links, {moved.unlinks} unlinks"
         lines.append(f"settled anew by its facts: {counts}, {moved.shared + moved.returned} values shared otherwise")
+        lines.append(f"asked anew by its facts: {found.questions} questions that aren't open, or for something else")
     return lines
 
 

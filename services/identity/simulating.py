@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 from services.identity import recall, replayed
 from services.identity.deciding import take
 from services.identity.domain.decision import Act, Kind, are_one
+from services.identity.graph.asked_anew import AskedAnew
 from services.identity.graph.difference import Difference, Tally, difference
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.ownership import contests
@@ -41,18 +42,20 @@ class Simulation:
         self._pool = pool
         self._new_id = new_id
 
-    async def rules(self, rules: Rules) -> AsyncGenerator[Progress, None]:
-        """Page by page; the last one has everything. Keeps the loop as long as the largest component takes: not for a process
+    async def rules(self, rules: Rules, asked: AskedAnew | None = None) -> AsyncGenerator[Progress, None]:
+        """Page by page; the last one has everything, and `asked` the questions. Keeps the loop as long as the largest component takes: not for a process
         that answers others (`checks`). Raises TooLarge (REGION_TOO_LARGE)."""
         tally, verdicts, done, page = Tally(), dict[bytes, bool](), 0, [b""]
         total = await resettling.count(self._pool)
         yield Progress(0, total, tally.found)
         while page := await resettling.page_after(self._pool, page[-1], PAGE_IDENTIFIERS):
-            region = None
+            loaded = None
             if left := tally.left(page):
                 async with snapshot(self._pool) as connection:
-                    region = (await self._closed(connection, left, rules, verdicts)).region
-            tally.take(page, region, rules, self._new_id)
+                    loaded = await self._closed(connection, left, rules, verdicts)
+            settled = tally.take(page, loaded.region if loaded else None, rules, self._new_id)
+            if asked is not None and loaded is not None and settled is not None:
+                asked.take(loaded.proposals, loaded.resting, settled[0].known, settled[1].partition, rules)
             done += len(page)
             yield Progress(done, max(done, total), tally.found)
 

@@ -8,12 +8,15 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from services.identity import activating
+from services.identity import activating, drafting
 from services.identity.rebuild import Found, rebuild, told
+from services.identity.reviewing import Expiry
 from services.identity.tables import bounds
 from services.identity.tables.expected import TABLES
 from services.stack.stack import Stack
 from shared.errors import Fenced
+from shared.ids import id_maker
+from shared.instants import DAY, now_us
 from tests.live.identity_life import Life
 from tests.live.test_identity import Store, event_of, partition_of_store, store
 from tests.seeds import seeds
@@ -85,7 +88,7 @@ async def test_what_was_altered_is_found_and_mended(store: Store, admin: Any) ->
     await life.live()
     parts, partition = await store.parts(), await partition_of_store(store.pool)
     before = {table.table: table.digest for table in (await rebuilt(store)).tables}
-    tampered = set()
+    tampered, questions = set(), await asked_now(store)
     for table, change in TAMPERED.items():
         query = f"UPDATE {table} SET {change} WHERE ctid = (SELECT min(ctid) FROM {table})"
         if (
@@ -108,6 +111,7 @@ async def test_what_was_altered_is_found_and_mended(store: Store, admin: Any) ->
         one: before[one] for one in before.keys() - differing(mended)
     }
     assert await partition_of_store(store.pool) == partition
+    assert await asked_now(store) == questions
 
 
 async def test_rows_that_are_lost_come_back_from_the_log(store: Store, admin: Any) -> None:
@@ -121,3 +125,38 @@ async def test_rows_that_are_lost_come_back_from_the_log(store: Store, admin: An
     found = await rebuilt(store)
     assert found.same, "\n".join(told(found))
     assert await partition_of_store(store.pool) == partition
+
+
+async def test_a_question_that_was_never_put_or_for_something_else_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of two that are asked about is withdrawn without a reason; of two others nobody is asked."""
+    unifier = await store.unifier()
+    await unifier.unify([event_of(str(n), user_id=f"u{n}", traits={"email": "shared@x.example"}) for n in range(2)], 1, [])
+    assert (await rebuilt(store)).same
+    assert len(await asked_now(store)) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(drafting, "questions", lambda *_: {})
+        again = [
+            event_of(str(20 + n), user_id=f"u{n}", traits={"email": "shared@x.example", "phone": f"+4930123450{n}"})
+            for n in range(2)
+        ]
+        others = [event_of(str(10 + n), user_id=f"v{n}", traits={"email": "other@x.example"}) for n in range(2)]
+        await unifier.unify([*again, *others], 2, [])
+    found = await rebuilt(store)
+    assert not found.same
+    assert (found.questions, len(await asked_now(store))) == (2, 0)
+    assert "2 questions" in told(found)[-1]
+
+
+async def test_whom_nobody_decided_in_time_is_no_question_that_is_missing(store: Store) -> None:
+    parts = await store.parts()
+    await parts.unifier.unify([event_of(str(n), user_id=f"u{n}", traits={"email": "shared@x.example"}) for n in range(2)], 1, [])
+    expiry = Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us))
+    assert await expiry.expire() == 1
+    assert (await rebuilt(store)).same
+
+
+async def asked_now(store: Store) -> set[tuple[object, ...]]:
+    rows = await store.pool.fetch(
+        "SELECT proposal_id, customer, other, reason, cause, weight, doubts FROM proposals WHERE state = 'open'"
+    )
+    return {tuple(tuple(one) if isinstance(one, list) else one for one in row) for row in rows}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
 from services.identity.graph.facts import Node
-from services.identity.graph.region import Region, settle
+from services.identity.graph.region import Region, Settled, settle
 from services.identity.graph.rules import Rules
 from shared.ids import NewId
 
@@ -86,7 +86,7 @@ def _gathered(nodes: Iterable[Node], by: Named, into: Named) -> list[tuple[bytes
 
 def difference(region: Region, rules: Rules, new_id: NewId, amend: Amend = unchanged) -> Difference:
     """What would change if the region were settled under these rules, with its facts amended; `region` stays as it is."""
-    return changed(region, _settled(region, rules, new_id, amend))
+    return changed(region, _settled(region, rules, new_id, amend)[0])
 
 
 @dataclass(slots=True)
@@ -103,23 +103,26 @@ class Tally:
         """Of the next page, what has to be looked at."""
         return [value_hash for value_hash in page if value_hash not in self._ahead]
 
-    def take(self, page: Sequence[bytes], region: Region | None, rules: Rules, new_id: NewId, amend: Amend = unchanged) -> None:
-        """`region` has whole components of what was `left` of the page, of what links now and of what would; None: nothing was."""
+    def take(
+        self, page: Sequence[bytes], region: Region | None, rules: Rules, new_id: NewId, amend: Amend = unchanged
+    ) -> tuple[Region, Settled] | None:
+        """What it was settled to. `region` has whole components of what was `left` of the page, of what links now and of what would; None: nothing was."""
+        settled = None
         if region is not None:
-            after = _settled(region, rules, new_id, amend)
+            after, _ = settled = _settled(region, rules, new_id, amend)
             counted = _counted(region, after, self._up_to, page[-1])
             self.found.add(changed(region, after, counted))
             if len(self._ahead) < MAX_AHEAD:
                 self._ahead |= {node.value_hash for node in counted if node.value_hash > page[-1]}
         self._ahead.difference_update(page)
         self._up_to = page[-1]
+        return settled
 
 
-def _settled(region: Region, rules: Rules, new_id: NewId, amend: Amend) -> Region:
+def _settled(region: Region, rules: Rules, new_id: NewId, amend: Amend) -> tuple[Region, Settled]:
     after = copied(region)
     amend(after)
-    settle(after, [], rules, new_id)
-    return after
+    return after, settle(after, [], rules, new_id)
 
 
 def copied(region: Region) -> Region:
