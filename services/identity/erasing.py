@@ -197,7 +197,7 @@ class Eraser:
             if not again and (holds := await holds_on(self._pool, members)):
                 return erasure if erasure.stage == "queued" else await self._queue(erasure, members[0], holds)
             suppression = Suppression(erasure.erasure_id, erasure.policy, now := self._clock())
-            hashes |= await erasures.identifiers_of(self._pool, left)
+            hashes = await erasures.erased_identifiers_of(self._pool, members)
             linked = list(chain.from_iterable(hashes.values()))
             unlinked = sorted({erasure.identifier} - {b"", *linked})
             proposals = await views.open_proposals_about(self._pool, members)

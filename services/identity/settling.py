@@ -108,6 +108,10 @@ class Settler:
         keys = await self._vault.keys({row.customer for row in rows})
         names = {value_hash: name for row in rows for value_hash, name in zip(row.value_hashes, row.namespaces, strict=True)}
         said = {value_hash: value for row in rows for value_hash, value in row.values(keys).items()}
+        if unsaid := names.keys() - said.keys():  # whose event it was is erased
+            others = await waiting.with_others(self._pool, unsaid)
+            keys = await self._vault.keys({row.customer for row in others})
+            said |= {value_hash: value for row in others for value_hash, value in row.values(keys).items() if value_hash in unsaid}
         return {value_hash: Identifier(names[value_hash], value) for value_hash, value in said.items()}
 
 

@@ -260,7 +260,7 @@ async def erase(store: Store, members: Sequence[bytes], suppression: Suppression
     """As the eraser does; returns the hashes of what is erased."""
     hers = await hashes_of(store.pool, members)
     erased = [*members, *await leftovers(store.pool, members, sorted(hers))]
-    hashes = await hashes_of(store.pool, erased)
+    hashes = frozenset(h for found in (await erasures.erased_identifiers_of(store.pool, erased)).values() for h in found)
     async with store.pool.acquire() as connection, connection.transaction():
         await erasures.erase(connection, erased, sorted(hashes), suppression)
     return hashes

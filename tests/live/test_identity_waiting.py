@@ -193,6 +193,69 @@ async def test_what_is_linked_behind_the_events_is_said_and_what_is_erased_meanw
     assert await partition_of_store(store.pool) == oracle(sightings, erased=hashes)
 
 
+async def erased(store: Store, parts: Parts, user: str) -> None:
+    """Up to where the keys are destroyed."""
+    customer = (await store.members("user_id", user))[0]
+    asked = EraseCustomer(request_id="e", policy="refuse", reason="asked", requested_by="desk", customer=customer, identifier=b"")
+    await parts.eraser._destroy_keys(await parts.eraser._begin(await parts.eraser.erase(asked)))
+
+
+async def test_what_waits_to_be_linked_to_who_is_erased_and_was_seen_with_nobody_else_is_erased_with_them(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it would be if it hadn't waited: her address doesn't become that of whoever has the phone."""
+    parts, phone, mail = await store.parts(), {"phone": "+4915100000000"}, {"email": "her@x.example"}
+    await parts.unifier.unify([event_of("1", traits=phone)], 1, [])
+    monkeypatch.setattr(GraphWriter, "most", 1)
+    await parts.unifier.unify([event_of("2", user_id="her", traits=phone | mail)], 2, [])
+    assert await waiting.count(store.pool) == 1
+    [owner] = await store.members("phone", phone["phone"])
+    await erased(store, parts, "her")
+    await at_rest(parts)
+    assert await waiting.count(store.pool) == 0
+    assert await store.members("email", mail["email"]) == []
+    assert await store.members("phone", phone["phone"]) == [owner]
+    await parts.unifier.unify([event_of("3", user_id="him", traits=mail)], 3, [])
+    await at_rest(parts)
+    assert await store.members("user_id", "him") == [], "the event is refused"
+    found = await rebuilt(store)
+    assert found.same, "\n".join(told(found))
+
+
+async def test_who_an_erased_ones_event_waits_to_join_are_joined_and_what_they_are_linked_to_is_said(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A phone and an address of others: her key is gone, and the address stands with its own customer's event too."""
+    monkeypatch.setattr(settling, "PAGE_WAITING", 1)  # hers goes first, by itself
+    parts, phone, mail = await store.parts(), {"phone": "+4915100000000"}, {"email": "his@x.example"}
+    await parts.unifier.unify([event_of("1", traits=phone)], 1, [])
+    monkeypatch.setattr(GraphWriter, "most", 1)
+    await parts.unifier.unify([event_of("2", user_id="her", traits=phone | mail)], 2, [])
+    await parts.unifier.unify([event_of("3", user_id="him", traits=mail)], 3, [])
+    assert await waiting.count(store.pool) == 2
+    await erased(store, parts, "her")
+    await at_rest(parts)
+    assert await waiting.count(store.pool) == 0
+    him = await store.members("user_id", "him")
+    assert len(him) == 2
+    assert await store.members("phone", phone["phone"]) == await store.members("email", mail["email"]) == him
+    assert mail["email"] in await said(store, {store.hash_of("email", mail["email"])})
+    found = await rebuilt(store)
+    assert found.same, "\n".join(told(found))
+
+
+async def test_an_identifier_that_is_erased_by_itself_waits_no_longer(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts, phone, mail = await store.parts(), {"phone": "+4915100000000"}, {"email": "her@x.example"}
+    monkeypatch.setattr(GraphWriter, "most", 1)
+    await parts.unifier.unify([event_of("2", user_id="her", traits=phone | mail)], 1, [])
+    named = store.hash_of("email", mail["email"])
+    asked = EraseCustomer(request_id="e", policy="refuse", reason="asked", requested_by="desk", customer=b"", identifier=named)
+    await parts.eraser._begin(await parts.eraser.erase(asked))
+    await at_rest(parts)
+    assert await store.members("email", mail["email"]) == []
+    assert await store.members("phone", phone["phone"]) == await store.members("user_id", "her") != []
+
+
 async def test_matches_and_erasures_of_what_hangs_together_with_too_much_are_left_to_be_settled_behind(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

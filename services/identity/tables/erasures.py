@@ -7,7 +7,7 @@ import msgspec
 
 from services.identity.domain.erasure import Erasure
 from services.identity.domain.sighting import Suppression
-from services.identity.tables import record_tables, region_saving
+from services.identity.tables import record_tables, region_saving, waiting
 from shared.events.catalogue import encode
 
 PAGE_STREAMS = 10_000
@@ -93,6 +93,14 @@ async def identifiers_of(pool: Any, customers: Collection[bytes]) -> dict[bytes,
     return found
 
 
+async def erased_identifiers_of(pool: Any, customers: Collection[bytes]) -> dict[bytes, list[bytes]]:
+    """As `identifiers_of`, and what only waits to be theirs."""
+    found = await identifiers_of(pool, customers)
+    for customer, hashes in (await waiting.only_with(pool, customers, [h for one in found.values() for h in one])).items():
+        found[customer] += hashes
+    return found
+
+
 async def versions_of(pool: Any, customers: Collection[bytes]) -> dict[bytes, int]:
     rows = await pool.fetch("SELECT customer, version FROM customers WHERE customer = ANY($1::bytea[])", list(customers))
     return {row["customer"]: row["version"] for row in rows}
@@ -122,6 +130,7 @@ async def erase(
     """
     await record_tables.forget(connection, customers)
     await region_saving.forget(connection, customers, hashes)
+    await waiting.forget(connection, unlinked)
     await connection.execute("DELETE FROM proposals WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await connection.execute(
         "UPDATE customers SET erased_by = $2 WHERE customer = ANY($1::bytea[])", list(customers), suppression.erasure_id

@@ -1,6 +1,7 @@
 """Table `waiting_sightings`: what events saw together that is settled behind them. It is no fact of the graph until it is.
 
-Values are sealed each by itself, under the key of the customer with whom the event stands: an erasure takes out what is of the erased.
+Values are sealed each by itself, under the key of the customer with whom the event stands: an erasure takes out what is of the erased, and
+what only they were seen with. What others were seen with stays a fact; its value is said where it stands with those.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -86,6 +87,36 @@ async def page(pool: Any, limit: int) -> list[Waiting]:
     """Those that wait longest."""
     rows = await pool.fetch("SELECT * FROM waiting_sightings ORDER BY since, sighting_id LIMIT $1", limit)
     return [_waiting(row) for row in rows]
+
+
+async def with_others(pool: Any, hashes: Collection[bytes]) -> list[Waiting]:
+    """For each of these identifiers a sighting of it that stands with somebody who isn't erased."""
+    rows = await pool.fetch(
+        """SELECT DISTINCT ON (seen.value_hash) waiting_sightings.* FROM waiting_sightings
+           CROSS JOIN LATERAL unnest(value_hashes) AS seen (value_hash) JOIN customers USING (customer)
+           WHERE value_hashes && $1::bytea[] AND seen.value_hash = ANY($1::bytea[]) AND erased_by IS NULL""",
+        list(hashes),
+    )
+    return [_waiting(row) for row in rows]
+
+
+async def only_with(pool: Any, customers: Collection[bytes], hashes: Collection[bytes]) -> dict[bytes, list[bytes]]:
+    """What nobody was seen with but these customers, whose identifiers are `hashes`, and waits to be theirs; by customer."""
+    rows = await pool.fetch(
+        """SELECT DISTINCT ON (seen.value_hash) seen.value_hash, mine.customer FROM waiting_sightings AS mine
+           CROSS JOIN LATERAL unnest(value_hashes) AS seen (value_hash)
+           WHERE value_hashes && $2::bytea[] AND customer = ANY($1::bytea[])
+             AND NOT EXISTS (SELECT FROM identifiers WHERE identifiers.value_hash = seen.value_hash)
+             AND NOT EXISTS (SELECT FROM waiting_sightings AS other
+                             WHERE other.value_hashes @> ARRAY[seen.value_hash] AND other.customer <> ALL ($1::bytea[]))
+           ORDER BY seen.value_hash, mine.customer""",
+        list(customers),
+        list(hashes),
+    )
+    found: dict[bytes, list[bytes]] = {}
+    for row in rows:
+        found.setdefault(row["customer"], []).append(row["value_hash"])
+    return found
 
 
 async def count(pool: Any) -> int:
