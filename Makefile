@@ -162,3 +162,7 @@ $(VENV)/.bench-installed: $(VENV)/.installed requirements-bench.lock
 .PHONY: bench
 bench: setup $(if $(filter-out identity,$(ONLY)),,$(VENV)/.bench-installed) ## Measure against peers, interleaved (ONLY=log for one part); wants a quiet machine
 	@ONLY=$(ONLY) $(BIN)/python -m benchmarks
+
+.PHONY: soak
+soak: setup ## Half an hour of the same traffic (SOAK_S=1800): freshness may not drift, memory may not grow
+	@ONLY=soak $(BIN)/python -m benchmarks

@@ -26,6 +26,8 @@ TITLES: Final = {
     "identity": "Identity",
     "profile": "Profile",
     "consent": "Consent",
+    "growth": "Growth",
+    "soak": "Half an hour",
 }
 TARGET: Final = re.compile(r"(ratio )?(>=|<=) ([\d.]+)")
 INTRODUCTION: Final = """# Performance
