@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Self
 
 BATCH_EVENTS = 100
 BATCH_CONNECTIONS = 12
@@ -33,6 +34,12 @@ class Connection:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         credentials = base64.b64encode(f"{write_key}:".encode()).decode()
         self._head = f"host: {address}\r\ncontent-type: application/json\r\nauthorization: Basic {credentials}\r\n".encode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
     def post(self, path: bytes, body: bytes) -> int:
         """The status."""

@@ -12,6 +12,7 @@ import os
 import random
 import statistics
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -37,7 +38,7 @@ ROUNDS = 3
 BATCH, NEW_OF_BATCH, BATCHES = 100, 10, 100
 DEEP, DEEP_BATCHES, GROUPS = 10, 40, 40  # customers a group, batches a round, and groups that take turns where events are few
 READS, READS_AT_ONCE = 2_000, 16
-SENDERS = 8
+SENDERS, PAUSE_S = 8, 0.05
 FLAT = 1.5
 VISIBLE_S = 600.0
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "growth.svg"
@@ -75,15 +76,15 @@ class Shop:
         rest, lock = iter(batches), threading.Lock()
 
         def work() -> None:
-            connection = Connection(self._stack.endpoints.ingest_http.removeprefix("http://"), self._key)
-            while True:
-                with lock:
-                    users = next(rest, None)
-                if users is None:
-                    return
-                body = self._body(users)
-                while connection.post(b"/v1/batch", body) != 200:
-                    threading.Event().wait(0.05)
+            with Connection(self._stack.endpoints.ingest_http.removeprefix("http://"), self._key) as connection:
+                while True:
+                    with lock:
+                        users = next(rest, None)
+                    if users is None:
+                        return
+                    body = self._body(users)
+                    while connection.post(b"/v1/batch", body) != 200:
+                        time.sleep(PAUSE_S)
 
         await asyncio.gather(*(asyncio.to_thread(work) for _ in range(SENDERS)))
         await self._visible()
