@@ -103,7 +103,7 @@ def _unless_restricted(case: Case, judged: Callable[[Case], Verdict]) -> Verdict
 
 
 def _of_age(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:
-    """What a child granted never counts, of age or not; what others are permitted by default is not, until they are."""
+    """What a child granted never counts, of age or not, whatever it lacks besides; what others are permitted by default is not, until they are."""
     ages = known_ages(case.decisions) if minor_under(case.purpose) else []
     if not ages:
         return judged(case)
@@ -116,7 +116,7 @@ def _of_age(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:
     if case.now < until:
         return Verdict(False, MINOR, known_by, until, against)
     free = judged(case)
-    return Verdict(False, GRANTED_BY_MINOR, known_by, free.until, against) if free.permitted else free
+    return Verdict(False, GRANTED_BY_MINOR, known_by, free.until, against) if free.permitted else verdict
 
 
 def _judge(case: Case, core: bytes) -> Verdict:

@@ -194,6 +194,8 @@ def test_a_child_is_asked_once_they_are_none_even_if_they_granted_it() -> None:
         young, grown = (asking(at(case, day * DAY), h(ME)) for day in (8, 9))
         assert (young.reason, young.since, young.decision_ids) == ("MINOR", 9 * DAY, frozenset({child.decision_id}))
         assert (grown.may(9 * DAY), grown.reason) == (True, "CONSENT_MISSING" if len(decisions) == 1 else "GRANTED_BY_MINOR")
+    attested = msgspec.structs.replace(case, now=9 * DAY, purpose=msgspec.structs.replace(purpose_of(), minimum_age=16))
+    assert asking(attested, h(ME)).may(9 * DAY), "that nobody attested it of them as a child is no reason any more"
     wrong = a_child(MINE, 20, 801)
     right = msgspec.structs.replace(child, age=msgspec.structs.replace(child.age, corrects=wrong.decision_id))  # type: ignore[type-var]
     corrected = msgspec.structs.replace(case, now=9 * DAY, decisions=[wrong, right, granted])
