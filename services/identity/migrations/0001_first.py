@@ -268,6 +268,8 @@ def upgrade() -> None:
             state       text  NOT NULL DEFAULT 'open',
             closed_at   int8,
             seen_at     int8, -- of one that expired: when one of the two was seen again; until then it isn't asked anew
+            -- in no index, so that it is looked up by customer, whatever statistics say of how few rest
+            rests       bool NOT NULL GENERATED ALWAYS AS (state = 'expired' AND seen_at IS NULL) STORED,
             decision_id bytea -- that accepted or declined it
         );
         CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other) WHERE state = 'open';
@@ -275,8 +277,6 @@ def upgrade() -> None:
         CREATE INDEX proposals_by_other ON proposals (other);
         CREATE INDEX proposals_by_state ON proposals (state, pos, proposal_id);
         CREATE INDEX proposals_open ON proposals (proposed_at) WHERE state = 'open';
-        CREATE INDEX proposals_resting ON proposals (customer) WHERE state = 'expired' AND seen_at IS NULL;
-        CREATE INDEX proposals_resting_by_other ON proposals (other) WHERE state = 'expired' AND seen_at IS NULL;
         CREATE TABLE seen_messages (
             generation int4  NOT NULL,
             message    bytea NOT NULL,

@@ -271,11 +271,11 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
         loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
     for row in await pool.fetch(
-        """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, state FROM proposals
-           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND (state = 'open' OR (state = 'expired' AND seen_at IS NULL))""",
+        """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, rests FROM proposals
+           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND (state = 'open' OR rests)""",
         customers,
     ):
-        if row["state"] != "open":
+        if row["rests"]:
             loaded.resting[row["proposal_id"]] = row["customer"], row["other"]
             continue
         asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"]), (row["end_hash"], row["other_end_hash"])

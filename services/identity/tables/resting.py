@@ -1,6 +1,4 @@
-"""Questions that expired and rest: whose they are, by what events resolve by. They are the rows of table `proposals`
-of which `state = 'expired' AND seen_at IS NULL`.
-"""
+"""Questions that expired and rest: whose they are, by what events resolve by. They are rows of table `proposals`."""
 
 from collections.abc import Collection
 from typing import Any
@@ -29,8 +27,8 @@ class Resting:
                     SELECT value_hash, canonical FROM unnest($1::bytea[]) AS seen (value_hash)
                     JOIN identifiers USING (value_hash) JOIN customers USING (customer))
                 SELECT value_hash, proposal_id FROM met JOIN customers AS one USING (canonical) CROSS JOIN LATERAL (
-                    SELECT proposal_id FROM proposals WHERE customer = one.customer AND state = 'expired' AND seen_at IS NULL UNION ALL
-                    SELECT proposal_id FROM proposals WHERE other = one.customer AND state = 'expired' AND seen_at IS NULL) AS found""",
+                    SELECT proposal_id FROM proposals WHERE customer = one.customer AND rests UNION ALL
+                    SELECT proposal_id FROM proposals WHERE other = one.customer AND rests) AS found""",
             list(hashes),
         )
         found: dict[bytes, set[bytes]] = {}
@@ -54,9 +52,7 @@ async def wake(connection: Any, proposal_ids: Collection[bytes], at: int) -> Non
     """One of the two of each was seen again."""
     if proposal_ids:
         await connection.execute(
-            "UPDATE proposals SET seen_at = $2 WHERE proposal_id = ANY($1::bytea[]) AND state = 'expired' AND seen_at IS NULL",
-            list(proposal_ids),
-            at,
+            "UPDATE proposals SET seen_at = $2 WHERE proposal_id = ANY($1::bytea[]) AND rests", list(proposal_ids), at
         )
 
 

@@ -130,6 +130,7 @@ class ProposalRow(msgspec.Struct, frozen=True):
     state: str
     closed_at: int | None
     seen_at: int | None
+    rests: bool
     decision_id: bytes | None
 
 
