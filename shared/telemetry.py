@@ -45,7 +45,9 @@ LAG_MESSAGES = Gauge("c360_lag_messages", "Messages in the stream not yet consum
 LAG_SECONDS = Gauge("c360_lag_seconds", "How long the oldest message that is not applied has stood in the stream", ["stream"])
 BACKLOG_EVENTS = Gauge("c360_backlog_events", "Events taken at the door and not yet consumed by identity")
 MATCHING_BEHIND = Gauge("c360_matching_units_behind", "Units that identity handed over and matching has not taken yet")
-SIGHTINGS_WAITING = Gauge("c360_sightings_waiting", "What events saw together that identity settles behind them")
+SIGHTINGS_WAITING = Gauge(
+    "c360_sightings_waiting", "What identity settles behind the events: what they saw together, and identifiers left to it"
+)
 BACKLOG_SECONDS = Gauge("c360_backlog_seconds", "How long the oldest of them has been waiting")
 BREAK_GLASS_CALLS = Counter(
     "c360_break_glass_calls", "Calls for a purpose that is the caller's for some hours: an alarm", ["caller"]

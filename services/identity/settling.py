@@ -1,12 +1,15 @@
 """Settles behind the events what hangs together with too much to be settled among them: many at once, while other events go on.
 
 It is loaded and looked at beside the writer, as it was at one moment; whatever touches it meanwhile waits too. Only what follows
-from that is concluded and written in a turn. Where something else came in between (a decision, an erasure), it is looked at anew.
+from that is concluded and written in a turn. Where something else came in between (a decision, an erasure), it is looked at anew; what
+was looked at in vain for several times is settled in a turn, so that whoever comes in between often enough doesn't put it off for ever.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from services.identity.domain.flight import Flight
@@ -26,6 +29,7 @@ from shared.vault import Vault
 from shared.waiting import wait_for_news
 
 PAGE_WAITING: Final = 500  # sightings: what follows from so many is written in one transaction
+MOST_IN_VAIN: Final = 3  # looks one after another; the next one is in a turn, and others wait for it
 LOOK_S: Final = 30.0  # how often to look for what is left without being told
 MOST_REST_S: Final = 5.0  # after what took long: it takes no more than half of a processor, and more is settled at once
 
@@ -38,6 +42,7 @@ class Settler:
         self._vault = vault
         self._new_id = new_id
         self._news = asyncio.Event()
+        self._in_vain = 0  # looks, one after another
 
     def tell(self) -> None:
         self._news.set()
@@ -48,7 +53,7 @@ class Settler:
             self._news.clear()
             began = time.monotonic()
             while await self.step():
-                SIGHTINGS_WAITING.set(await waiting.count(self._pool))
+                SIGHTINGS_WAITING.set(await waiting.count_all(self._pool))
                 await asyncio.sleep(min(time.monotonic() - began, MOST_REST_S))
                 began = time.monotonic()
             SIGHTINGS_WAITING.set(0)
@@ -62,11 +67,20 @@ class Settler:
             self._graph.flight = None
 
     async def _step(self) -> bool:
+        if self._in_vain < MOST_IN_VAIN:
+            return await self._settle(self._ledger.turn)
+        async with self._ledger.turn():
+            return await self._settle(contextlib.nullcontext)
+
+    async def _settle(self, turn: Callable[[], AbstractAsyncContextManager[object]]) -> bool:
+        """`turn` is of what is written."""
         self._graph.flight = flight = Flight()
+        self._in_vain += 1
         rules = self._graph.rules
         async with snapshot(self._pool) as connection:
             rows = await waiting.page(connection, PAGE_WAITING)
             if not rows and not await connection.fetchval("SELECT EXISTS (TABLE unsettled)"):
+                self._in_vain = 0
                 return False
             seen = [row.seen(rules) for row in rows]
             touched = {node.value_hash for one in seen for node in one.nodes}
@@ -75,7 +89,7 @@ class Settler:
         if not flight.holds(()):
             return True
         looked = await asyncio.to_thread(look, loaded.region, seen, rules, self._new_id)  # nobody else has this region
-        async with self._ledger.turn():
+        async with turn():
             if flight.holds(()) and rules == self._graph.rules:
                 await self._write(flight, loaded, looked, rows)
         return True
@@ -97,6 +111,7 @@ class Settler:
 
         number = region.known.next_founding_number
         await self._ledger.commit(drafting.own, drafting.entries, write_views=write_views, next_founding_number=number)
+        self._in_vain = 0
 
     async def _catch_up(self, flight: Flight, loaded: Loaded) -> None:
         """What was concluded of it since: customers were founded; and what others wrote to customers' streams."""

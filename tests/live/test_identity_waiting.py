@@ -193,6 +193,54 @@ async def test_what_is_linked_behind_the_events_is_said_and_what_is_erased_meanw
     assert await partition_of_store(store.pool) == oracle(sightings, erased=hashes)
 
 
+async def test_what_is_always_touched_while_it_is_looked_at_is_settled_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody is erased during each look; in a turn of the writer nobody can be."""
+    monkeypatch.setattr(GraphWriter, "most", FEW)
+    parts, raw = await store.parts(), chain(20)
+    await parts.unifier.unify(raw, 1, [])
+    assert await waiting.count(store.pool) > 0
+    looks: list[bool] = []
+    turn: Any = parts.ledger.turn
+
+    def look(*arguments: Any) -> region.Looked:
+        looks.append(in_turn := turn.__self__._lock.locked())
+        if not in_turn:
+            parts.unifier.forget()
+        return region.look(*arguments)
+
+    monkeypatch.setattr(settling, "look", look)
+    await at_rest(parts)
+    assert looks == [*[False] * settling.MOST_IN_VAIN, True]
+    sightings = [sighting_of(event, store.vault.lookup_key) for event in raw]
+    assert await partition_of_store(store.pool) == oracle(sightings)
+
+
+async def test_what_came_first_is_settled_first_whatever_comes_of_a_chain_meanwhile(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much more of it there is than a look takes."""
+    monkeypatch.setattr(GraphWriter, "most", 1)
+    monkeypatch.setattr(settling, "PAGE_WAITING", 5)
+    parts, number, mail = await store.parts(), 10, {"email": "ann@x.example"}
+    await parts.unifier.unify(chain(number), 1, [])
+    await parts.unifier.unify([event_of("9000", user_id="ann", traits=mail)], 2, [])
+    looks = 0
+    while not await store.members("email", mail["email"]):
+        await parts.unifier.unify(chain(10, number), 3 + looks, [])
+        await parts.settler.step()
+        number, looks = number + 10, looks + 1
+        assert looks <= 3, "ten sightings were before hers, of which a look takes five"
+    assert await waiting.count(store.pool) > 10
+
+
+async def test_the_gauge_says_what_matches_and_erasures_left_too(store: Store) -> None:
+    await (await store.parts()).unifier.unify(chain(3), 1, [])
+    await store.pool.execute("INSERT INTO unsettled SELECT value_hash FROM identifiers")
+    assert await waiting.count_all(store.pool) == await left(store) > 0
+
+
 async def erased(store: Store, parts: Parts, user: str) -> None:
     """Up to where the keys are destroyed."""
     customer = (await store.members("user_id", user))[0]

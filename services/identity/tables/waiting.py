@@ -123,6 +123,11 @@ async def count(pool: Any) -> int:
     return int(await pool.fetchval("SELECT count(*) FROM waiting_sightings"))
 
 
+async def count_all(pool: Any) -> int:
+    """With the identifiers that matches and erasures left."""
+    return int(await pool.fetchval("SELECT (SELECT count(*) FROM waiting_sightings) + (SELECT count(*) FROM unsettled)"))
+
+
 async def settled(connection: Any, rows: Sequence[Waiting]) -> None:
     """They wait no longer, unless an earlier event came meanwhile."""
     await connection.execute(
