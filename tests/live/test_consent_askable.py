@@ -3,11 +3,13 @@
 import asyncio
 import json
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 from c360.common.v1.common_pb2 import CustomerRef, Identifier
 from c360.consent.v1 import asking_pb2 as asking
 from c360.consent.v1 import consent_pb2 as pb
@@ -20,7 +22,7 @@ from shared.events import customer as events
 from shared.events.catalogue import make_entry
 from shared.instants import DAY, now_us, to_timestamp
 from tests.live.command import Command
-from tests.live.consent_shop import DEADLINE_S, Shop, _bytes, an_email, merged, refusal
+from tests.live.consent_shop import DEADLINE_S, Shop, _bytes, an_email, merged, refusal, until
 
 GRANTED, REFUSED, WITHDRAWN = pb.OUTCOME_GRANTED, pb.OUTCOME_REFUSED, pb.OUTCOME_WITHDRAWN
 OBJECTED = pb.OUTCOME_OBJECTED
@@ -170,6 +172,25 @@ async def test_of_a_file_the_rows_of_those_who_may_be_asked_are_written_as_they_
     assert {"row": len(rows), "line": len(rows) + 1, "reason": "OBJECTED"} in reasons
     done = await asyncio.to_thread(run, "consent", "askable", name, "email:ann@example.com", "--file", str(people), code=2)
     assert done.stderr.startswith("PEOPLE_AMBIGUOUS")
+
+
+async def test_ctrl_c_ends_it_while_consent_is_asked_and_writes_nothing(shop: Shop, tmp_path: Path) -> None:
+    people, kept = tmp_path / "people.csv", tmp_path / "askable.csv"
+    people.write_text(f"email\n{an_email().value}\n")
+    admin = await asyncpg.connect(shop.stack.admin_url.rsplit("/", 1)[0] + "/c360")
+    waiting = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND relation = 'consent.links'::regclass"
+    try:
+        async with admin.transaction():
+            await admin.execute("LOCK TABLE consent.links IN ACCESS EXCLUSIVE MODE")
+            command = Command(shop.stack.data_directory).start
+            with command("consent", "askable", "marketing", "--file", str(people), "--by", "email", "-o", str(kept)) as asking:
+                await until(lambda: admin.fetchval(waiting))
+                asking.send_signal(signal.SIGINT)
+                await asyncio.to_thread(asking.wait)
+    finally:
+        await admin.close()
+    assert asking.returncode == 130
+    assert list(tmp_path.iterdir()) == [people]
 
 
 async def test_what_it_refuses_is_said(shop: Shop) -> None:
