@@ -139,12 +139,12 @@ def proposals(
             ", ".join([p["reason"], *p["doubts"]]),
             "" if p["weight"] is None else f"{p['weight']:.2f}",
             p["customer_ids"],
-            *(() if state is State.OPEN else (p["decided_by"],)),
+            *(() if state is State.OPEN else (p["decided_by"], p["close_cause_id"])),
             p["proposal_id"],
         )
         for p in listed
     ]
-    decided = () if state is State.OPEN else ("decided by",)
+    decided = () if state is State.OPEN else ("decided by", "because of")
     ends = {State.OPEN: "expires", State.ALL: "expires or ended"}.get(state, "ended")
     render.table("Proposals", ("proposed", ends, "state", "reason", "bits", "customers", *decided, "proposal"), rows)
 

@@ -229,6 +229,8 @@ def _about(entry: dict[str, Any]) -> str:
 
 def _how(entry: dict[str, Any]) -> str:
     """By what was seen, by a match, by hand or by other rules; through which identifiers. Of a decision or proposal, who and why."""
+    if entry["type"] == "customer.proposal_closed":
+        return _how_closed(entry)
     told = []
     if not entry["cause"] and (said := ": ".join(part for part in (entry["decided_by"], entry["reason"]) if part)):
         told.append(f"{said}, {entry['subject_id']}")
@@ -244,3 +246,15 @@ def _how(entry: dict[str, Any]) -> str:
     if len(entry["chain"]) > 1:
         told.append("-".join(entry["chain"]))
     return "; ".join(told)
+
+
+def _how_closed(entry: dict[str, Any]) -> str:
+    by_hand = ", ".join(part for part in ("by hand", entry["decided_by"]) if part)
+    causes = {
+        "DECISION": by_hand,
+        "RULES": f"by rules v{entry['rules_version']}",
+        "EVENT": "by what was seen",
+        "ERASURE": "by an erasure",
+    }
+    told = f"{entry['reason']}, {entry['subject_id']}"
+    return f"{told}; {causes[entry['cause']]}" if entry["cause"] else told

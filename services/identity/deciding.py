@@ -116,7 +116,9 @@ class Decider:
             await decisions.insert(connection, taken[0])
             if command.proposal_id is not None:
                 state: events.ProposalEnd = "accepted" if command.kind == "merge" else "declined"
-                await views.close_proposals(connection, [command.proposal_id], state, taken[0].decided_at, taken[0].decision_id)
+                await views.close_proposals(
+                    connection, {command.proposal_id: taken[0].decision_id}, state, taken[0].decided_at, taken[0].decision_id
+                )
 
         await self._graph.resettle([one.value_hash, other.value_hash], amend, also, cause=evidence)
         return taken[0]
@@ -191,7 +193,16 @@ class Decider:
             return []
         asked = loaded.proposals.pop(decision.proposal_id)
         state: events.ProposalEnd = "accepted" if decision.kind == "merge" else "declined"
-        return closing(decision.proposal_id, asked.one, asked.other, state, decision.decided_at, self._new_id, decision.decision_id)
+        return closing(
+            decision.proposal_id,
+            asked.one,
+            asked.other,
+            state,
+            decision.decided_at,
+            self._new_id,
+            decision.decision_id,
+            decision.decision_id,
+        )
 
     def _told_back(self, decision: Decision, streams: Collection[bytes]) -> list[Entry]:
         """Nothing follows the last event of a customer that is erased."""

@@ -34,7 +34,7 @@ class Drafting:
     keys: dict[bytes, DataKey] = field(default_factory=dict)
     proposals: list[Proposal] = field(default_factory=list)
     amended: list[Proposal] = field(default_factory=list)  # that are open, and are asked for something else now
-    withdrawn: list[bytes] = field(default_factory=list)  # ids of proposals that nothing speaks for any more
+    withdrawn: dict[bytes, bytes] = field(default_factory=dict)  # proposals that nothing speaks for any more, and what ended each
     woken: list[bytes] = field(default_factory=list)  # ids of proposals that expired, and of whom one is seen again
     erasures: list[Erasure] = field(default_factory=list)  # that had events to refuse
 
@@ -166,8 +166,7 @@ class _Writer:
         asked = awake(questions(known, partition, self._why.rules), resting, known)
         revision = revise(self._loaded.proposals, asked, known, partition)
         for proposal_id in revision.withdrawn:
-            question = self._loaded.proposals[proposal_id]
-            self._withdraw(proposal_id, question.one, question.other)
+            self._withdraw(proposal_id, self._loaded.proposals[proposal_id])
         for proposal_id, question in revision.amended.items():
             self._drafting.amended.append(self._propose(proposal_id, question))
         for question in revision.new:
@@ -188,12 +187,14 @@ class _Writer:
             self._entry(events.MERGE_PROPOSED, stream, public, asked.evidence)
         return Proposal(proposal_id, asked.one, asked.other, asked.reason, cause, asked.weight, asked.doubts, asked.ends)
 
-    def _withdraw(self, proposal_id: bytes, one: bytes, other: bytes) -> None:
-        self._drafting.withdrawn.append(proposal_id)
-        for stream, end in ((one, other), (other, one)):
-            self._entry(
-                events.PROPOSAL_CLOSED, stream, events.ProposalClosed(proposal_id=proposal_id, other=end, state="withdrawn"), NOBODY
-            )
+    def _withdraw(self, proposal_id: bytes, asked: Question) -> None:
+        """It ends now, whenever what ended it happened."""
+        here = self._loaded.nodes()
+        cause = self._why.closing([here[end] for end in asked.ends if end in here]).event_id
+        self._drafting.withdrawn[proposal_id] = cause
+        for stream, end in ((asked.one, asked.other), (asked.other, asked.one)):
+            public = events.ProposalClosed(proposal_id=proposal_id, other=end, state="withdrawn", cause=cause)
+            self._entry(events.PROPOSAL_CLOSED, stream, public, NOBODY)
 
     def _link(self, customer: bytes, node: Node) -> None:
         own = self._node_of.get(customer)

@@ -32,19 +32,27 @@ async def open_proposal(pool: Any, proposal_id: bytes, answered: Decision | None
 
 
 def closing(
-    proposal_id: bytes, one: bytes, other: bytes, state: events.ProposalEnd, at: int, new_id: NewId, decision_id: bytes = b""
+    proposal_id: bytes,
+    one: bytes,
+    other: bytes,
+    state: events.ProposalEnd,
+    at: int,
+    new_id: NewId,
+    cause: bytes = b"",
+    decision_id: bytes = b"",
 ) -> list[Entry]:
     """For the streams of both customers."""
     told = []
     for stream, end in ((one, other), (other, one)):
-        public = events.ProposalClosed(proposal_id=proposal_id, other=end, state=state, decision_id=decision_id)
+        public = events.ProposalClosed(proposal_id=proposal_id, other=end, state=state, decision_id=decision_id, cause=cause)
         told.append(make_entry(events.PROPOSAL_CLOSED, stream, new_id(), at, public))
     return told
 
 
 def withdrawn(proposals: Sequence[ProposalRow], gone: Collection[bytes], at: int, new_id: NewId) -> list[Entry]:
     """Told to those that were to be merged with who is erased, and stay."""
-    entries = [entry for one in proposals for entry in closing(one.proposal_id, one.customer, one.other, "withdrawn", at, new_id)]
+    ends = [(one.proposal_id, one.customer, one.other) for one in proposals]
+    entries = [entry for asked in ends for entry in closing(*asked, "withdrawn", at, new_id)]
     return [entry for entry in entries if entry.stream not in gone]
 
 
@@ -95,7 +103,7 @@ class Expiry:
                 own.append(Versioned(IDENTITY_PARTITION, versions[entry.stream], entry))
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:
-            await views.close_proposals(connection, [one.proposal_id for one in expired], "expired", now)
+            await views.close_proposals(connection, dict.fromkeys((one.proposal_id for one in expired), b""), "expired", now)
             await erasures.move_versions(connection, versions)
 
         await self._ledger.commit(own, [versioned.entry for versioned in own], write_views=write_views)

@@ -86,6 +86,7 @@ class ProposalClosed(Public, frozen=True, kw_only=True):
     other: bytes
     state: ProposalEnd
     decision_id: bytes = b""  # what it was accepted or declined by
+    cause: bytes = b""  # id of the event, decision or version of the rules that closed it; none where time or an erasure did
 
 
 class MergeDecided(Public, frozen=True, kw_only=True):

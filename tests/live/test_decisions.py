@@ -287,6 +287,7 @@ def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platf
     [ended] = listed(c360, ann.customer, "--state", "declined")
     assert (ended["proposal_id"], ended["decided_by"], ended["decision_reason"]) == (proposal_id, "desk", "a shared mailbox")
     decision_id = declined["decision"]["decision_id"]
+    assert (ended["close_cause"], ended["close_cause_id"]) == ("DECISION", decision_id)
     assert decision_id in c360.run("identity", "decisions", f"user_id:{ann.user}").stdout
     told = [one["decision"] for one in c360.json("identity", "why", *sorted(two))["obstacles"] if one["decision"]]
     assert [(one["proposal_id"], one["reason"]) for one in told] == [(proposal_id, "a shared mailbox")]
@@ -295,3 +296,36 @@ def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platf
     assert len(withdrawn["customers"]) == 2
     assert len(merged["customers"]) == 1
     assert "decision" in c360.run("identity", "customer", ann.customer).stdout
+
+
+def test_what_ended_a_question_that_nobody_answered_is_told(stack: Stack, platform: Platform, ann: Someone, bea: Someone) -> None:
+    """By hand about the two of them; that taken back, it is asked anew; and then their mailbox is too many people's."""
+    stack.write_key()
+    c360 = Command(stack.data_directory)
+    mailbox = {"email": ann.email}
+    position = bea.happens(identify(mailbox, user_id=bea.user))
+    fresh = f"{position.log}/{position.partition}/{position.number}"
+    forbid = ("identity", "forbid", f"user_id:{ann.user}", f"user_id:{bea.user}", "--by", "desk", "--reason", "a shared mailbox")
+    decision_id = c360.json(*forbid, "--fresh", fresh)["decision"]["decision_id"]
+    [ended] = listed(c360, ann.customer, "--state", "withdrawn")
+    told = [ended[name] for name in ("close_cause", "close_cause_id", "decided_by", "decision_reason", "decision_id")]
+    assert told == ["DECISION", decision_id, "desk", "a shared mailbox", ""]
+    [closed] = [one for one in history(c360, ann.customer) if one["type"] == "customer.proposal_closed"]
+    assert [closed[name] for name in ("cause", "cause_id", "decided_by", "reason")] == [
+        "DECISION",
+        decision_id,
+        "desk",
+        "withdrawn",
+    ]
+    c360.run("identity", "withdraw", decision_id, "--by", "chief", "--reason", "a mistake")
+    assert len(listed(c360, ann.customer)) == 1
+    position = bea.happens(identify(mailbox, user_id=f"{bea.user}-third"))
+    fresh = f"{position.log}/{position.partition}/{position.number}"
+    [_, last] = listed(c360, ann.customer, "--state", "withdrawn", "--fresh", fresh)
+    assert (last["close_cause"], last["decided_by"]) == ("EVENT", "")
+    [*_, closed] = [one for one in history(c360, ann.customer) if one["type"] == "customer.proposal_closed"]
+    assert (closed["cause"], closed["cause_id"], closed["reason"]) == ("EVENT", last["close_cause_id"], "withdrawn")
+
+
+def history(c360: Command, customer: str) -> list[Any]:
+    return [json.loads(line) for line in c360.run("identity", "history", customer, "--json").stdout.splitlines()]

@@ -236,10 +236,10 @@ def test_who_stays_is_told_that_a_proposal_is_closed_and_not_with_whom(platform:
     ]
     asked = explanation_pb2.GetCustomerHistoryRequest(customer_id=stays)
     history = platform.explanations.GetCustomerHistory(asked, timeout=DEADLINE_S)
-    told = [(entry.type, entry.reason, entry.other_erased) for entry in history.entries if entry.subject_id]
+    told = [(entry.type, entry.reason, entry.cause, entry.other_erased) for entry in history.entries if entry.subject_id]
     assert told == [
-        (events.MERGE_PROPOSED.id, "TWO_KNOWN_PEOPLE", True),
-        (events.PROPOSAL_CLOSED.id, "withdrawn", True),
+        (events.MERGE_PROPOSED.id, "TWO_KNOWN_PEOPLE", "", True),
+        (events.PROPOSAL_CLOSED.id, "withdrawn", "ERASURE", True),
     ]
     timeline = platform.get_timeline(by_id(stays), "audit", platform.newest_position(key))
     assert customer not in str(history) + str(timeline)

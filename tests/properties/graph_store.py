@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from services.identity.domain.decision import Act, are_one, forbidding, stand_for, to_merge
 from services.identity.graph.borders import met
+from services.identity.graph.causes import NOBODY, Causes
 from services.identity.graph.conclude import Concluded, Conclusion
 from services.identity.graph.crowding import told_by
-from services.identity.graph.facts import Facts, Match, Node, Pair, pair
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.questions import Question, questions, revise
 from services.identity.graph.region import Region, Seen, Settled, settle
 from services.identity.graph.resting import Two, awake, stirred
@@ -31,6 +32,7 @@ class Store:
     largest: int = 0
     queue: dict[bytes, Question] = field(default_factory=dict)  # the open questions
     resting: dict[bytes, Two] = field(default_factory=dict)  # those that expired
+    ended: dict[bytes, Evidence] = field(default_factory=dict)  # questions that were withdrawn, by what
     reviewed: set[bytes] = field(default_factory=set)  # of these, those that were at hand last
 
     def new_id(self) -> bytes:
@@ -84,21 +86,23 @@ class Store:
 
     def withdraw(self, kind: str, decided: Pair) -> None:
         getattr(self.whole.facts, kind).discard(decided)
-        self._settle(self.load(set(decided)), [])
+        self._settle(self.load(set(decided)), [], otherwise=evidence_of(decided))
 
     def take_decision(self, kind: str, decided: Pair) -> None:
         """It stands whatever was seen by then."""
         getattr(self.whole.facts, kind).add(decided)
-        self._settle(self.load(set(decided)), [])
+        self._settle(self.load(set(decided)), [], otherwise=evidence_of(decided))
 
-    def _settle(self, region: Region, seen: list[Seen], here: Collection[Node] = ()) -> list[Conclusion]:
+    def _settle(
+        self, region: Region, seen: list[Seen], here: Collection[Node] = (), otherwise: Evidence = NOBODY
+    ) -> list[Conclusion]:
         settled = settle(region, seen, self.rules, self.new_id)
         self.largest = max(self.largest, len(region.facts.together))
-        self._review(region, settled, [region.known.own[node] for node in here if node in region.known.own])
+        self._review(region, settled, [region.known.own[node] for node in here if node in region.known.own], otherwise)
         self.save(region)
         return settled.conclusions
 
-    def _review(self, region: Region, settled: Settled, seen: Collection[bytes]) -> None:
+    def _review(self, region: Region, settled: Settled, seen: Collection[bytes], otherwise: Evidence) -> None:
         """As `drafting`, of those questions of which both customers are at hand; `seen` are customers."""
         here = region.known.founding_numbers.keys()
         mine = {found: one for found, one in self.queue.items() if {one.one, one.other} <= here}
@@ -109,8 +113,11 @@ class Store:
         asked = awake(questions(region.known, settled.partition, self.rules), resting, region.known)
         revision = revise(mine, asked, region.known, settled.partition)
         self.queue |= revision.amended | {self.new_id(): question for question in revision.new}
+        why = Causes(region, settled, self.rules, {}, {}, otherwise)
+        here_by_hash = {node.value_hash: node for node in region.known.links}
         for found in revision.withdrawn:
-            del self.queue[found]
+            gone = self.queue.pop(found)
+            self.ended[found] = why.closing([here_by_hash[end] for end in gone.ends if end in here_by_hash])
 
     def match(self, changed: Mapping[Pair, Match | None], recorded_by: Mapping[Node, frozenset[str]]) -> list[Conclusion]:
         """As the follower of records: pairs that match now, or do so no longer, are settled without any event."""
@@ -262,6 +269,11 @@ class Store:
         canonical = self.whole.known.canonical()
         customer = self.whole.known.links.get(node)
         return {other for other, found in canonical.items() if customer is not None and found == canonical[customer]}
+
+
+def evidence_of(decided: Pair) -> Evidence:
+    """Of a decision."""
+    return Evidence(0, repr(sorted(decided)).encode())
 
 
 def _replace(table: dict[Node, Value], mine: Mapping[Node, Value], inside: Collection[Node]) -> None:

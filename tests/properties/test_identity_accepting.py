@@ -15,9 +15,10 @@ from services.identity.graph.ownership import contests, divide
 from services.identity.graph.questions import Question
 from services.identity.graph.resolve import Link, Partition, candidates
 from services.identity.graph.rules import DEFAULT_RULES, Rules, breaks_limit
-from tests.properties.graph_store import Store
+from tests.properties.graph_store import Store, evidence_of
 from tests.properties.test_identity_decisions import linked_with
 from tests.properties.test_identity_questions import Step, a_step, check, decide, few, lived, played, see
+from tests.properties.test_identity_region import seen_of
 from tests.properties.test_identity_resolve import EXCLUSIVE, TIGHT, Sighting
 
 Parts = frozenset[frozenset[Node]]
@@ -169,3 +170,19 @@ def test_every_question_can_be_accepted_or_declined_and_what_nobody_decided_is_o
             assert both <= linked_with(store, one)
         check(store)
         check_nothing_is_dropped(store)
+
+
+@given(st.lists(a_step, max_size=25), rules_of_questions)
+def test_what_ended_a_question_is_the_event_or_the_decision_with_which_it_ended(
+    steps: list[Sighting | tuple[str, Pair]], rules: Rules
+) -> None:
+    store = Store(rules)
+    for step in steps:
+        before = dict(store.ended)
+        lived([step], rules, store)
+        ended = {cause for found, cause in store.ended.items() if found not in before}
+        match step:
+            case (frozenset(), int()):
+                assert ended <= {seen_of(step, rules).evidence}
+            case (str(kind), frozenset() as decided) if kind != "matched":
+                assert ended <= {evidence_of(decided)}

@@ -122,8 +122,8 @@ a_step = st.one_of(
 )
 
 
-def lived(steps: Sequence[Sighting | tuple[str, Pair]], rules: Rules) -> Store:
-    store = Store(rules)
+def lived(steps: Sequence[Sighting | tuple[str, Pair]], rules: Rules, store: Store | None = None) -> Store:
+    store = store or Store(rules)
     for step in steps:
         match step:
             case (frozenset() as together, int(at)):

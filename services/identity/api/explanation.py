@@ -16,6 +16,7 @@ from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
 from services.identity.grounding import Owned, by_hand
 from services.identity.recall import Instants, Told
+from services.identity.tables.closings import of_decision
 from services.identity.tables.rulebook import in_force_at
 from shared.events import customer as events
 from shared.ids import from_text, to_text
@@ -192,7 +193,25 @@ def _entry(record: Record, history: History) -> pb.HistoryEntry:
     )
     if entry.type_id in CONCLUSIONS:
         _add_cause(message, record, history)
+    elif entry.type_id == events.PROPOSAL_CLOSED.id:
+        _add_closing(message, record, history)
     return message
+
+
+def _add_closing(message: pb.HistoryEntry, record: Record, history: History) -> None:
+    """What closed a proposal; how it was closed is its reason. It stands where it was closed, whenever what closed it happened."""
+    cause = record.entry.public().cause
+    message.rules_version = in_force_at(history.activations, record.pos).version
+    if (decision := history.decisions.get(cause)) is not None:
+        message.cause, message.decided_by = "DECISION", of_decision(decision, record.entry.occurred_at).decided_by
+    elif cause in history.spent:
+        message.cause = "DECISION"
+    elif any(cause == activation.event_id for activation in history.activations):
+        message.cause = "RULES"
+    elif cause:
+        message.cause = "EVENT"
+    elif history.about_erased(record) and record.entry.public().state == "withdrawn":
+        message.cause = "ERASURE"
 
 
 def _add_cause(message: pb.HistoryEntry, record: Record, history: History) -> None:

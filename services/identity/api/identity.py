@@ -7,11 +7,11 @@ from c360.identity.v1 import identity_pb2_grpc
 
 from services.identity.api.erasure import ErasureApi
 from services.identity.api.named import members_of, node
-from services.identity.domain.decision import Decision
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.nobody import nobody
 from services.identity.reviewing import Expiry
-from services.identity.tables import decisions, erasures, views
+from services.identity.tables import closings, erasures, views
+from services.identity.tables.closings import Closed
 from shared.errors import NotFound
 from shared.events import customer as events
 from shared.ids import from_text, to_text
@@ -75,8 +75,8 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         after = page.after or BEFORE_ALL
         rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), after, page.wanted, members)
         shown, token = page.cut(rows, lambda row: (row.pos, row.proposal_id))
-        decided = await decisions.of_ids(self._pool, {row.decision_id for row in shown if row.decision_id})
-        told = [_proposal(row, self._expiry, decided.get(row.decision_id or b"")) for row in shown]
+        found = await closings.closed(self._pool, shown)
+        told = [_proposal(row, self._expiry, found.get(row.proposal_id)) for row in shown]
         return pb.ListProposalsResponse(proposals=told, next_page_token=token)
 
     async def EraseCustomer(self, request: pb.EraseCustomerRequest, context: Any) -> pb.EraseCustomerResponse:
@@ -92,7 +92,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         return await self._erasure.release_hold(request)
 
 
-def _proposal(row: views.ProposalRow, expiry: Expiry, decision: Decision | None) -> pb.Proposal:
+def _proposal(row: views.ProposalRow, expiry: Expiry, closed: Closed | None) -> pb.Proposal:
     return pb.Proposal(
         proposal_id=to_text(row.proposal_id),
         customer_ids=[to_text(row.customer), to_text(row.other)],
@@ -104,8 +104,10 @@ def _proposal(row: views.ProposalRow, expiry: Expiry, decision: Decision | None)
         state=STATES[row.state],
         close_time=to_timestamp(row.closed_at) if row.closed_at is not None else None,
         decision_id=to_text(row.decision_id) if row.decision_id else "",
-        decided_by=decision.decided_by if decision else "",
-        decision_reason=decision.reason if decision else "",
+        decided_by=closed.decided_by if closed else "",
+        decision_reason=closed.reason if closed else "",
+        close_cause_id=to_text(row.closed_by) if row.closed_by else "",
+        close_cause=closed.cause if closed else "",
         identifier_hashes=[row.end_hash.hex(), row.other_end_hash.hex()],
         seen_time=to_timestamp(row.seen_at) if row.seen_at is not None else None,
         expire_time=to_timestamp(expiry.expires_at(row.proposed_at)) if row.state == "open" else None,

@@ -1,7 +1,7 @@
 """Why: the chain of evidence between two identifiers, and the fact that changed what was concluded. Pure."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 from services.identity.graph.facts import Evidence, Node, Pair, pair
@@ -119,3 +119,9 @@ class Causes:
                     reached.add(neighbour)
                     waiting.append(neighbour)
         return self._otherwise
+
+    def closing(self, ends: Collection[Node]) -> Evidence:
+        """What ended a question about these: what changed nearest to them, or the latest that is new at all."""
+        near = self.change_near(*ends)
+        news = [self._region.facts.together[together] for together in self._news] if near == NOBODY else []
+        return max(news, default=near)

@@ -270,7 +270,8 @@ def upgrade() -> None:
             seen_at     int8, -- of one that expired: when one of the two was seen again; until then it isn't asked anew
             -- in no index, so that it is looked up by customer, whatever statistics say of how few rest
             rests       bool NOT NULL GENERATED ALWAYS AS (state = 'expired' AND seen_at IS NULL) STORED,
-            decision_id bytea -- that accepted or declined it
+            decision_id bytea, -- that accepted or declined it
+            closed_by   bytea -- that, or the event, decision or version of the rules by which nothing speaks for it any more
         );
         CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other) WHERE state = 'open';
         CREATE INDEX proposals_by_customer ON proposals (customer);

@@ -78,16 +78,17 @@ TABLES: Final = {
     ),
     "proposals": Table(
         "proposal_id",
-        "proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, state, decision_id",
+        "proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, state, decision_id, closed_by",
         f"""SELECT DISTINCT ON (proposal_id) proposal_id, customer, other, last.reason, last.cause, last.weight, last.doubts,
-                   last.end_hash, its.other_end_hash, coalesce(state, 'open'), decision_id
+                   last.end_hash, its.other_end_hash, coalesce(state, 'open'), decision_id, closed_by
             FROM told_proposals LEFT JOIN told_closings USING (proposal_id)
             JOIN (SELECT DISTINCT ON (proposal_id, customer) * FROM told_proposals ORDER BY proposal_id, customer, pos DESC) AS last
                 USING (proposal_id, customer, other)
             JOIN (SELECT DISTINCT ON (proposal_id, customer) proposal_id, customer AS other, end_hash AS other_end_hash
                   FROM told_proposals ORDER BY proposal_id, customer, pos DESC) AS its USING (proposal_id, other)
             WHERE {KEPT} AND other NOT IN (SELECT customer FROM told_erased) ORDER BY proposal_id, told_proposals.pos""",
-        "SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, state, decision_id FROM proposals",
+        """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, state, decision_id, closed_by
+           FROM proposals""",
     ),
     "suppressions": Table(
         "value_hash",

@@ -31,7 +31,7 @@ TABLES: Final = {
     "told_withdrawals": "decision_id bytea, withdrawn_by text, withdrawn_reason text, withdrawn_at int8",
     "told_proposals": """proposal_id bytea, customer bytea, other bytea, reason text, cause bytea, weight float8, doubts text[], end_hash bytea,
                          proposed_at int8, pos int8""",
-    "told_closings": "proposal_id bytea, state text, closed_at int8, decision_id bytea",
+    "told_closings": "proposal_id bytea, state text, closed_at int8, decision_id bytea, closed_by bytea",
     "told_roots": "customer bytea, root bytea",
     "told_erasures": """erasure_id bytea, request_id text, requested_at int8, customer bytea, completed bool, erasure bytea,
                         identifier bytea, identifiers int8, policy text, begun_at int8, begun_pos int8""",
@@ -147,4 +147,6 @@ def _tell(rows: Rows, record: Record) -> None:
             why = said.reason, said.cause, said.match_weight, said.doubts, said.value_hash
             rows["told_proposals"].append((said.proposal_id, stream, said.other, *why, record.recorded_at, pos))
         case events.ProposalClosed() as said:
-            rows["told_closings"].append((said.proposal_id, said.state, record.recorded_at, said.decision_id or None))
+            rows["told_closings"].append(
+                (said.proposal_id, said.state, record.recorded_at, said.decision_id or None, said.cause or None)
+            )

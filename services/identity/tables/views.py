@@ -1,6 +1,6 @@
 """Identity's read models: the graph by identifier and by customer, and proposals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -47,11 +47,14 @@ async def amend_proposals(connection: Any, proposals: Sequence[Proposal]) -> Non
 
 
 async def close_proposals(
-    connection: Any, proposal_ids: Sequence[bytes], state: ProposalEnd, at: int, decision_id: bytes | None = None
+    connection: Any, closed: Mapping[bytes, bytes], state: ProposalEnd, at: int, decision_id: bytes | None = None
 ) -> None:
+    """By id, what closed each; nothing where time did."""
     await connection.execute(
-        "UPDATE proposals SET state = $2, closed_at = $3, decision_id = $4 WHERE proposal_id = ANY($1::bytea[])",
-        list(proposal_ids),
+        """UPDATE proposals SET state = $3, closed_at = $4, decision_id = $5, closed_by = nullif(cause_of_end, '')
+           FROM unnest($1::bytea[], $2::bytea[]) AS closed (closed_id, cause_of_end) WHERE proposal_id = closed_id""",
+        list(closed),
+        list(closed.values()),
         state,
         at,
         decision_id,
@@ -132,6 +135,7 @@ class ProposalRow(msgspec.Struct, frozen=True):
     seen_at: int | None
     rests: bool
     decision_id: bytes | None
+    closed_by: bytes | None
 
 
 async def proposals(

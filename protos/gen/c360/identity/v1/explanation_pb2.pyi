@@ -653,12 +653,12 @@ class HistoryEntry(_message.Message):
     was erased since.
     """
     decided_by: _builtins.str
-    """Of a decision, and of what it caused: who made or withdrew it. Empty where it went with an erasure and was about others."""
+    """Of a decision, and of what it caused or closed: who made or withdrew it. Empty where it went with an erasure and was about others."""
     other_erased: _builtins.bool
     """The other customer was erased since: its id isn't told, and whose it was is nobody's to know any more."""
     cause: _builtins.str
-    """Of a merge, split, link or unlink, what made it so: "EVENT", what was seen together, by the rules; "MATCH", that two are alike;
-    "DECISION", people; "RULES", another version of them. Empty where cause_id is, and of other entries.
+    """Of a merge, split, link or unlink, and of a proposal that is closed, what made it so: "EVENT", what was seen together, by the rules; "MATCH", that two are alike;
+    "DECISION", people; "RULES", another version of them; "ERASURE", of a proposal, that of the other customer. Otherwise empty where cause_id is, and of other entries.
     """
     match_weight: _builtins.float
     """Of a merge that a match is part of: bits, of the weakest match in that chain."""

@@ -486,6 +486,8 @@ class Proposal(_message.Message):
     DECISION_REASON_FIELD_NUMBER: _builtins.int
     IDENTIFIER_HASHES_FIELD_NUMBER: _builtins.int
     SEEN_TIME_FIELD_NUMBER: _builtins.int
+    CLOSE_CAUSE_ID_FIELD_NUMBER: _builtins.int
+    CLOSE_CAUSE_FIELD_NUMBER: _builtins.int
     proposal_id: _builtins.str
     """Its id, a UUID."""
     reason: _builtins.str
@@ -503,9 +505,15 @@ class Proposal(_message.Message):
     weight: _builtins.float
     """Of a match, what speaks for it, in bits; absent of others."""
     decided_by: _builtins.str
-    """Who accepted or declined it; otherwise empty."""
+    """Who accepted or declined it, or decided otherwise what ended it, or took such a decision back; otherwise empty."""
     decision_reason: _builtins.str
-    """Why it was accepted or declined; otherwise empty."""
+    """Why they did; otherwise empty."""
+    close_cause_id: _builtins.str
+    """What ended it: the id of the event, the decision or the version of the rules. Empty while it is open, when it expired, and where what spoke for
+    it was erased or is no match any more. With somebody who is erased go the proposals about them.
+    """
+    close_cause: _builtins.str
+    """Which of these that is: "EVENT", "DECISION" or "RULES"; empty where close_cause_id is."""
     @_builtins.property
     def customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The two customers it would join."""
@@ -554,10 +562,12 @@ class Proposal(_message.Message):
         decision_reason: _builtins.str = ...,
         identifier_hashes: _abc.Iterable[_builtins.str] | None = ...,
         seen_time: _timestamp_pb2.Timestamp | None = ...,
+        close_cause_id: _builtins.str = ...,
+        close_cause: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "close_time", b"close_time", "expire_time", b"expire_time", "propose_time", b"propose_time", "seen_time", b"seen_time", "weight", b"weight"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "identifier_hashes", b"identifier_hashes", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "seen_time", b"seen_time", "state", b"state", "weight", b"weight"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weight", b"_weight", "cause_event_id", b"cause_event_id", "close_cause", b"close_cause", "close_cause_id", b"close_cause_id", "close_time", b"close_time", "customer_ids", b"customer_ids", "decided_by", b"decided_by", "decision_id", b"decision_id", "decision_reason", b"decision_reason", "doubts", b"doubts", "expire_time", b"expire_time", "identifier_hashes", b"identifier_hashes", "proposal_id", b"proposal_id", "propose_time", b"propose_time", "reason", b"reason", "seen_time", b"seen_time", "state", b"state", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weight: _TypeAlias = _typing.Literal["weight"]  # noqa: Y015
     _WhichOneofArgType__weight: _TypeAlias = _typing.Literal["_weight", b"_weight"]  # noqa: Y015
