@@ -88,8 +88,6 @@ def _stream(request: watch_pb2.WatchProfilesRequest) -> Iterator[watch_pb2.Watch
         try:
             for response in call:
                 yield response
-                if response.positions:
-                    del request.resume_after[:]
-                    request.resume_after.extend(response.positions)
+                request.resume_place = response.place or request.resume_place
         finally:
             call.cancel()

@@ -1,6 +1,8 @@
-"""A place in the whole log, for whoever follows everybody: pages of who changed, each once while catching up."""
+"""Places in the whole log, for whoever follows: pages of who changed, each once while catching up; and places amid them."""
 
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Final, NamedTuple, TypeVar
 
 from services.profile.batches import Batches
 from services.profile.tables.consents import Consents
@@ -18,8 +20,66 @@ CONSENT: Final = "consent"
 SEGMENTS: Final = "segments"
 SETTLED: Final = "settled"  # the newest version of the rules that everybody was looked at by for segments
 NOTHING: Final = -1  # the place before everything
+RULES: Final = "rules"  # in the place of one who follows everybody: up to where rules were in force for all that was told
+DEFINED: Final = "defined"  # and up to which definition of the purpose
+MARKS: Final = frozenset({RULES, DEFINED})  # are no positions of a log
+CUSTOMERS: Final = "customers"  # in the place of one who watches some: those of a smaller number were told
 
-Places = dict[str, int]  # by the names of `Progress`, what is included
+T = TypeVar("T")
+Places = dict[str, int]  # by the names of `Progress`, and these, what is included
+
+
+class Step(NamedTuple):
+    """Whom to look at; when that was told, a log is included up to a number, if all before it in this log was told too."""
+
+    log: str
+    number: int
+    customer: bytes
+
+
+def first_of_each(steps: Iterable[Step]) -> list[Step]:
+    """Each customer once: all that is applied is in that look."""
+    found: dict[bytes, Step] = {}
+    for step in steps:
+        found.setdefault(step.customer, step)
+    return list(found.values())
+
+
+def told_by_log(steps: Sequence[Step], before: Places) -> dict[bytes, Places]:
+    """Behind whom it can be gone on where, in the order of the steps."""
+    at = before
+    return {step.customer: (at := at | {step.log: step.number}) for step in steps}
+
+
+def chunks(ordered: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    return (ordered[first : first + most] for first in range(0, len(ordered), most))
+
+
+def behind(newest: Places, reached: Places) -> int:
+    """How many events of the customer log."""
+    log = partition_name(0).removesuffix("0")
+    return sum(max(0, number - reached.get(name, NOTHING)) for name, number in newest.items() if name.startswith(log))
+
+
+def amid(after: Places | None) -> tuple[int | None, Places | None]:
+    """How far a look was told, and the places that hold for those who were told; None: no look was."""
+    if after is None or CUSTOMERS not in after:
+        return None, after
+    return after[CUSTOMERS], {name: number for name, number in after.items() if name != CUSTOMERS}
+
+
+def told_in_order(customers: Sequence[bytes], places: Places) -> Mapping[bytes, Places]:
+    """Behind whom it can be gone on, in a look of these places at customers in the order of their ids: behind the last it is whole."""
+    return {one: places | {CUSTOMERS: _number(after)} for one, after in pairwise(customers)}
+
+
+def told_before(bound: int, customers: Collection[bytes]) -> set[bytes]:
+    return {one for one in customers if _number(one) < bound}
+
+
+def _number(customer: bytes) -> int:
+    """In the order of ids. Two may have the same, and then one is told again."""
+    return int.from_bytes(customer[:8], "big") >> 1
 
 
 def partition_name(partition: int) -> str:
@@ -53,19 +113,17 @@ class Follower:
             partition_name(p): NOTHING if after is None else after.get(partition_name(p), NOTHING) for p in range(partitions)
         }
         self._consent = applied[CONSENT] if after is None else after.get(CONSENT, NOTHING)
-        self._rules_seen = applied[self._rules_name] if after is None else self._included[self._rules_name]
+        self._rules_seen = applied[self._rules_name] if after is None else after.get(RULES, self._included[self._rules_name])
+        self._defined = NOTHING if after is None else after.get(DEFINED, NOTHING)
         self._goal = dict(self._included)  # where the log ended when catching up began
         self._version: int | None = None
         self.catches_up = False
 
     def places(self) -> Places:
-        return self._included | {CONSENT: self._consent}
-
-    def behind(self, applied: Places) -> int:
-        return sum(max(0, applied[name] - number) for name, number in self._included.items())
+        return self._included | {CONSENT: self._consent, RULES: self._rules_seen, DEFINED: self._defined}
 
     def is_behind(self, applied: Places) -> bool:
-        return self.behind(applied) > 0 or self._consent < applied[CONSENT]
+        return behind(applied, self._included) > 0 or self._consent < applied[CONSENT]
 
     def begin_again(self, applied: Places) -> None:
         """Everybody may be shown something else now; what they are shown is by the rules of now."""
@@ -73,28 +131,36 @@ class Follower:
         self._goal = dict(self._included)
         self._rules_seen = applied[self._rules_name]
 
-    async def page(self, applied: Places, purpose: PurposeDefined) -> set[bytes]:
-        """Streams to look at, of what is applied; the place is behind them then."""
+    async def learn(self, purpose: str, applied: Places) -> None:
+        """Begins again when it was defined anew since."""
+        defined = await self._consents.defined_at(purpose)
+        if defined > max(self._consent, self._defined):
+            self.begin_again(applied)
+        self._defined = defined
+
+    async def page(self, applied: Places, purpose: PurposeDefined) -> list[Step]:
+        """Whom to look at, of what is applied, log by log; the place is behind them then."""
         if self._version not in (None, purpose.version):
             self.begin_again(applied)
         self._version, self.catches_up = purpose.version, False
-        streams: set[bytes] = set()
+        steps: list[Step] = []
         for partition, name in enumerate(self._included):
             rows = await self._rows(partition, name, applied) if self._included[name] < applied[name] else []
             if any(stream == RULES_STREAM and pos > self._rules_seen for pos, stream in rows):
                 self.begin_again(applied)
-                return set()
-            streams |= await self._without_later(name, rows, applied)
-        return streams | await self._decided(applied[CONSENT])
+                return []
+            last = await self._without_later(name, rows, applied)
+            steps += [Step(name, pos, stream) for stream, pos in sorted(last.items(), key=lambda one: one[1])]
+        return steps + await self._decided(applied[CONSENT])
 
     async def _rows(self, partition: int, name: str, applied: Places) -> list[tuple[int, bytes]]:
         """What is committed and not applied yet is left: caches may be older."""
         rows = await self._reader.changes(partition, self._included[name] + 1, PAGE_EVENTS)
         return [row for row in rows if row[0] <= applied[name]]
 
-    async def _without_later(self, name: str, rows: list[tuple[int, bytes]], applied: Places) -> set[bytes]:
-        """While catching up, who changes again before its end is looked at then."""
-        streams = {stream for _, stream in rows} - {RULES_STREAM}
+    async def _without_later(self, name: str, rows: list[tuple[int, bytes]], applied: Places) -> dict[bytes, int]:
+        """{stream: the last of these}. While catching up, who changes again before its end is looked at then."""
+        streams = {stream: pos for pos, stream in rows if stream != RULES_STREAM}
         if rows:
             self._included[name] = rows[-1][0]
         if len(rows) < PAGE_EVENTS:
@@ -103,15 +169,17 @@ class Follower:
         if last >= self._goal[name]:
             self._goal[name] = applied[name]
         newest = await self._scans.newest(streams)
-        return {stream for stream in streams if not last < newest.get(stream, last) <= self._goal[name]}
+        return {stream: pos for stream, pos in streams.items() if not last < newest.get(stream, last) <= self._goal[name]}
 
-    async def _decided(self, applied: int) -> set[bytes]:
+    async def _decided(self, applied: int) -> list[Step]:
         """Whom new decisions are about."""
         if self._consent >= applied:
-            return set()
+            return []
         rows = await self._consents.decided_after(self._consent, applied, PAGE_DECISIONS)
         self._consent = rows[-1][0] if len(rows) >= PAGE_DECISIONS else applied
-        return set((await self._identifiers.customers_of({value_hash for _, value_hash in rows})).values())
+        customers = await self._identifiers.customers_of({value_hash for _, value_hash in rows})
+        last = {customers[value_hash]: pos for pos, value_hash in rows if value_hash in customers}
+        return [Step(CONSENT, pos, customer) for customer, pos in sorted(last.items(), key=lambda one: one[1])]
 
 
 class Moves:
@@ -135,10 +203,11 @@ class Moves:
         before, self._settled = self._settled, max(self._settled, applied[SETTLED])
         return bool(self._segment) and before < self._settled
 
-    async def page(self, applied: Places) -> set[bytes]:
+    async def page(self, applied: Places) -> list[Step]:
         """Whom to look at; the place is behind them then."""
         if not self.is_behind(applied):
-            return set()
+            return []
         rows = await self._memberships.changed_after(self._segment, self._included, applied[SEGMENTS], PAGE_MOVES)
         self._included = rows[-1][0] if len(rows) >= PAGE_MOVES else applied[SEGMENTS]
-        return {customer for _, customer in rows}
+        last = {customer: number for number, customer in rows}
+        return [Step(SEGMENTS, number, customer) for customer, number in sorted(last.items(), key=lambda one: one[1])]

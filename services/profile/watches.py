@@ -5,13 +5,14 @@ time. Both find the newest state, so a slow watcher skips what was between, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 
 import msgspec
 
 from services.profile.app import Profiles
 from services.profile.batches import Batches, Refused, Seen, Within, outside
 from services.profile.belonging import require_sight_of
+from services.profile.circle import Circle
 from services.profile.domain.membership import by_events_alone, standing_in
 from services.profile.domain.state import Held
 from services.profile.enforcement import depends_on_the_person
@@ -23,10 +24,16 @@ from services.profile.following import (
     Follower,
     Moves,
     Places,
+    amid,
+    chunks,
+    first_of_each,
     looked_at,
     partition_name,
+    told_before,
+    told_by_log,
+    told_in_order,
 )
-from services.profile.hub import Hub, News
+from services.profile.hub import Hub
 from services.profile.profile import Profile
 from services.profile.reading import noted, steady_until
 from services.profile.ready import ReadyAnswers
@@ -51,15 +58,17 @@ GATHERING_S = 0.05  # what comes within it is looked at together: a round costs 
 class Look(msgspec.Struct, frozen=True):
     """What some customers may be shown. `old` of them have not changed since the places that the watcher came with.
 
-    `places` is where to go on when everything up to here was taken; None when more belongs to it. `since` counts what changed in
-    the caches before the look; one that `is_scan` was made without them.
+    `places` is where to go on when everything up to here was taken; None when more belongs to it. Behind some customers there is such a
+    place too, by which they are `reached`. `newest` is what is there to be looked at, for who follows everybody. `since` counts what
+    changed in the caches before the look; one that `is_scan` was made without them.
     """
 
     purpose: PurposeDefined
     outcomes: Mapping[bytes, Seen | Refused] = {}
     old: frozenset[bytes] = frozenset()
     places: Places | None = None
-    events_behind: int = 0
+    reached: Mapping[bytes, Places] = {}
+    newest: Places = {}
     since: int = 0
     is_scan: bool = False
     evidence: Mapping[bytes, Collection[bytes]] = {}  # by stream, the decisions that it may be shown by, or may not
@@ -109,23 +118,32 @@ class Watches:
     ) -> AsyncGenerator[Look, None]:
         """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused.
 
-        `tells_of` says whether what is told may change with traits of these names.
+        Who comes back amid a look is told first of those who are left of it. `tells_of` says whether what is told may change with
+        traits of these names.
         """
         circle = Circle(self._hub, self._clock)
-        changed = set(customers)
+        (bound, after), changed, is_first = amid(after), set(customers), True
         try:
+            if bound is not None and after:
+                purpose, untold = await self._permitted(purpose_name, segment), sorted(changed - told_before(bound, changed))
+                reached = told_in_order(untold, after)
+                for few in chunks(untold, CUSTOMERS_AT_ONCE):
+                    look = await self._watched(circle, few, purpose, segment, with_verified=with_verified)
+                    yield msgspec.structs.replace(look, reached=reached)
+                yield Look(purpose, places=after)
+                changed, is_first = changed.difference(untold) | await circle.changed(0.0), False
             while True:
                 places, purpose = self._applied(), await self._permitted(purpose_name, segment)
-                for few in _chunks(changed):
-                    with noted() as reading:
-                        look = await self._look(few, purpose, segment, with_verified=with_verified)
-                    circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
+                ordered = sorted(changed)
+                reached = told_in_order(ordered, places) if is_first else {}
+                for few in chunks(ordered, CUSTOMERS_AT_ONCE):
+                    look = await self._watched(circle, few, purpose, segment, with_verified=with_verified)
                     by_time = time_permits(purpose) or tells_of(self._profiles.in_force.moved_by_time)
                     if after and self._by_events_alone(segment) and not by_time:
                         look = msgspec.structs.replace(look, old=await self._old(look.outcomes, purpose, after))
-                    yield look
+                    yield msgspec.structs.replace(look, reached=reached)
                 yield Look(purpose, places=places)
-                after = None
+                after, is_first = None, False
                 changed = await circle.changed(RECHECK_S)
         finally:
             circle.leave()
@@ -139,8 +157,8 @@ class Watches:
         """
         applied = self._followed(segment)
         follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, applied, after)
-        if after and await self._consents.defined_at(purpose_name) > after.get(CONSENT, NOTHING):
-            follower.begin_again(self._followed(segment))
+        if after:
+            await follower.learn(purpose_name, self._followed(segment))
         moves = Moves(self._memberships, segment, applied, after)
         news = asyncio.Event()
         with self._hub.following(news):
@@ -150,9 +168,18 @@ class Watches:
                 purpose = await self._permitted(purpose_name, segment)
                 if moves.settle(applied):
                     follower.begin_again(applied)
-                for few in _chunks(await follower.page(applied, purpose) | await moves.page(applied)):
-                    yield await self._look(few, purpose, segment, is_scan=follower.catches_up, with_verified=with_verified)
-                yield Look(purpose, places=follower.places() | moves.places(), events_behind=follower.behind(newest))
+                before = follower.places() | moves.places()
+                steps = first_of_each([*await follower.page(applied, purpose), *await moves.page(applied)])
+                places = follower.places() | moves.places()
+                at = {name: min(before.get(name, NOTHING), number) for name, number in places.items()}
+                for few in chunks(steps, CUSTOMERS_AT_ONCE):
+                    reached = told_by_log(few, at)
+                    look = await self._look(
+                        list(reached), purpose, segment, is_scan=follower.catches_up, with_verified=with_verified
+                    )
+                    yield msgspec.structs.replace(look, reached=reached, newest=newest)
+                    at = reached[few[-1].customer]
+                yield Look(purpose, places=places, newest=newest)
                 if not (follower.is_behind(applied) or moves.is_behind(applied)):
                     await wait_for_news(news, RECHECK_S)
                     await asyncio.sleep(GATHERING_S)
@@ -176,6 +203,15 @@ class Watches:
         clusters = await batches.clusters(customers, since.purpose)
         return {customer for customer, found in clusters.items() if isinstance(found, Refused)}
 
+    async def _watched(
+        self, circle: Circle, few: Sequence[bytes], purpose: PurposeDefined, segment: str, *, with_verified: bool
+    ) -> Look:
+        """They are looked at again when something of them changes."""
+        with noted() as reading:
+            look = await self._look(few, purpose, segment, with_verified=with_verified)
+        circle.watch({customer: members_of(outcome) for customer, outcome in look.outcomes.items()}, reading.until)
+        return look
+
     async def _look(
         self, customers: Collection[bytes], purpose: PurposeDefined, segment: str, *, is_scan: bool = False, with_verified: bool
     ) -> Look:
@@ -185,7 +221,9 @@ class Watches:
             seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
         if segment:
             seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
-        return Look(purpose, seen, since=since, is_scan=is_scan, evidence=reading.evidence)
+        return Look(
+            purpose, {one: seen[one] for one in customers if one in seen}, since=since, is_scan=is_scan, evidence=reading.evidence
+        )
 
     def _within(self, segment: str, purpose: PurposeDefined) -> Within:
         """Asks the condition itself, so that it is as fresh as the profile and of the same rules."""
@@ -249,40 +287,6 @@ class Watches:
         return frozenset(customer for customer, profile in still.items() if decided.isdisjoint(profile.record.identifiers))
 
 
-class Circle:
-    """Customers who are watched, each under all streams whose changes are its own, and from when on the clock may change it."""
-
-    def __init__(self, hub: Hub, clock: Clock) -> None:
-        self._hub = hub
-        self._clock = clock
-        self._news = News()
-        self._streams: dict[bytes, frozenset[bytes]] = {}
-        self._until: dict[bytes, int] = {}
-        hub.watch([RULES_STREAM], self._news)
-
-    def watch(self, members: Mapping[bytes, Collection[bytes]], until: int) -> None:
-        """By customer. Who was looked at before it was watched is looked at again: a change between the two must not be missed."""
-        for customer, found in members.items():
-            streams, before = frozenset({customer, *found}), self._streams.get(customer, frozenset())
-            self._streams[customer] = streams | before  # a split is told in both, so leaving one out later costs nothing
-            self._until[customer] = until
-            if fresh := streams - before:
-                self._hub.watch(fresh, self._news)
-                self._news.tell(customer)
-
-    async def changed(self, timeout_s: float) -> set[bytes]:
-        await wait_for_news(self._news.event, timeout_s)
-        told, now = self._news.take(), self._clock()
-        if RULES_STREAM in told:
-            return set(self._streams)
-        return {
-            customer for customer, streams in self._streams.items() if self._until[customer] <= now or not streams.isdisjoint(told)
-        }
-
-    def leave(self) -> None:
-        self._hub.leave({RULES_STREAM, *(stream for streams in self._streams.values() for stream in streams)}, self._news)
-
-
 def _without_reason(outcome: Seen | Refused) -> Seen | Refused:
     """Of who isn't in a segment it isn't told why, whether she left it or refuses; nor when there is no such customer."""
     if isinstance(outcome, Seen) or isinstance(outcome.refusal, NotFound):
@@ -293,8 +297,3 @@ def _without_reason(outcome: Seen | Refused) -> Seen | Refused:
 def members_of(outcome: Seen | Refused) -> Sequence[bytes]:
     """The customers that are one, the canonical first."""
     return outcome.members if isinstance(outcome, Refused) else outcome.profile.record.members
-
-
-def _chunks(streams: Collection[bytes]) -> Iterator[list[bytes]]:
-    ordered = sorted(streams)
-    return (ordered[first : first + CUSTOMERS_AT_ONCE] for first in range(0, len(ordered), CUSTOMERS_AT_ONCE))

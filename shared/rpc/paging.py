@@ -24,7 +24,13 @@ Number = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what a bigin
 BY_NUMBER = msgspec.msgpack.Decoder(tuple[Number, bytes])  # ordered by a number and, among equal ones, by an id
 BEFORE_ALL = (-1, b"")
 MARK_BYTES: Final = 8  # of a list and query, at the beginning of a token
-SAYS_WHICH_PAGE: Final = ("page_size", "page_token", "at_least_as_fresh")  # of a request; all else says of what
+SAYS_WHICH_PAGE: Final = (
+    "page_size",
+    "page_token",
+    "resume_place",
+    "resume_after",
+    "at_least_as_fresh",
+)  # of a request; all else says of what
 
 encode = msgspec.msgpack.Encoder().encode
 

@@ -9,15 +9,16 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.profile.api.masks import mask_of
 from services.profile.api.messages import profile_message
+from services.profile.api.resuming import Resuming
 from services.profile.api.watching import Teller, Wanted, customer_hash
 from services.profile.batches import Seen
 from services.profile.following import Places
 from services.profile.watches import Look
 from shared.ids import from_text, to_text
-from shared.rpc.edge import freshness
 from shared.waiting import end
 from tests.live.inside import Inside
 
+TOKENS = Resuming(watch_pb2.WatchProfilesRequest())
 MASK = mask_of(FieldMask(paths=["customer_id", "member_ids", "traits", "identifiers"]))
 PATIENCE_S = 20.0
 POLL_S = 0.002
@@ -27,7 +28,7 @@ class Mirror:
     def __init__(self) -> None:
         self.profiles: dict[str, profile_pb2.Profile] = {}
         self.gone: list[tuple[str, str]] = []  # (customer, reason) in the order told
-        self.places: Places | None = None
+        self.place = ""
 
     def take(self, response: watch_pb2.WatchProfilesResponse) -> None:
         for change in response.changes:
@@ -38,8 +39,7 @@ class Mirror:
                 self.profiles[change.customer_id] = change.profile
             else:
                 self.gone.append((change.customer_id, change.gone.reason))
-        if response.positions:
-            self.places = dict(freshness(response.positions))
+        self.place = response.place or self.place
 
 
 class Watching:
@@ -57,7 +57,7 @@ class Watching:
         self._inside = inside
         self._mirror = mirror
         self._reached: Places = {}
-        watches, after = inside.parts.watches, mirror.places
+        watches, after = inside.parts.watches, Resuming(watch_pb2.WatchProfilesRequest(resume_place=mirror.place)).after
         wanted = Wanted(MASK, frozenset(), customers is not None)
         looks = (
             watches.all(purpose, after, with_verified=True, segment=segment)
@@ -65,7 +65,7 @@ class Watching:
             else watches.some(purpose, customers, after, with_verified=True, segment=segment, tells_of=wanted.tells_of)
         )
         self._responses = Teller(
-            wanted, watches.refused_since, inside.watch_disclosures(), resumed=after is not None, remembered=remembered
+            wanted, watches.refused_since, inside.watch_disclosures(), after=after, token_of=TOKENS.token_of, remembered=remembered
         ).responses(self._noted(looks))
 
     async def __aenter__(self) -> "Watching":

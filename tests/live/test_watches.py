@@ -28,7 +28,7 @@ from shared.ids import derived_id, to_text
 from shared.instants import now_us
 from shared.vault import DataKey
 from tests.live.inside import Inside, cut_off, erased, founded, identified, linked, merged, new_id, restricted, tracked
-from tests.live.mirror import MASK, PATIENCE_S, POLL_S, Mirror, Watching, shown
+from tests.live.mirror import MASK, PATIENCE_S, POLL_S, TOKENS, Mirror, Watching, shown
 from tests.live.test_profile_rules import activated, command
 from tests.properties.people_read import decision, overlay, purpose
 
@@ -208,7 +208,11 @@ async def test_what_waits_for_its_reader_is_looked_at_once_more_when_it_is_sent(
         await world.play(("decide", number, "granted"))
     looks = inside.parts.watches.all(world.purpose, None, with_verified=True)
     responses = Teller(
-        Wanted(MASK, frozenset(), named=False), inside.parts.watches.refused_since, inside.watch_disclosures(), resumed=False
+        Wanted(MASK, frozenset(), named=False),
+        inside.parts.watches.refused_since,
+        inside.watch_disclosures(),
+        after=None,
+        token_of=TOKENS.token_of,
     ).responses(looks)
     mirror.take(await anext(responses))
     (shown,) = mirror.profiles

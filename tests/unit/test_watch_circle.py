@@ -1,8 +1,8 @@
 """Who is looked at again: whom the hub tells of, and whom the clock may have changed."""
 
+from services.profile.circle import Circle
 from services.profile.hub import Hub
 from services.profile.tables.rulebook import RULES_STREAM
-from services.profile.watches import Circle
 from shared.instants import END_OF_TIME
 
 NO_TIME_S = 0.0

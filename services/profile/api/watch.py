@@ -10,11 +10,13 @@ from c360.profile.v1 import watch_pb2_grpc
 
 from services.profile.api.disclosing import WatchDisclosures, call_of
 from services.profile.api.masks import mask_of
+from services.profile.api.resuming import Resuming
 from services.profile.api.watching import Teller, Wanted, too_slow, watches_busy
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.disclosed import Disclosed
 from services.profile.domain.rules_document import CONFIRMABLE
+from services.profile.following import MARKS
 from services.profile.watches import Look, Watches
 from shared.errors import InvalidInput, LimitExceeded
 from shared.identifiers import Identifier
@@ -39,17 +41,19 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         self._running = Running(watches_busy)
 
     async def WatchProfiles(self, request: pb.WatchProfilesRequest, context: Any) -> AsyncIterator[pb.WatchProfilesResponse]:
-        wanted, after = wanted_by(request), dict(freshness(request.resume_after)) or None
+        wanted, resuming = wanted_by(request), Resuming(request)
+        after = resuming.after
         # Not all of the deadline: that one is for the whole watch.
         await self._progress.wait_all(freshness(request.at_least_as_fresh), DEFAULT_DEADLINE_S)
         self._profiles.purpose(request.purpose)
         customers, unknown = await self._customers(request.customers)
         disclose = WatchDisclosures(self._disclosed, call_of("WatchProfiles", context))
-        teller = Teller(wanted, self._watches.refused_since, disclose, resumed=after is not None, unknown=unknown)
+        teller = Teller(wanted, self._watches.refused_since, disclose, after=after, token_of=resuming.token_of, unknown=unknown)
         looks = self._looks(request, customers if wanted.named else None, after, wanted)
 
         def too_late() -> LimitExceeded:
-            return too_slow(positions=" ".join(f"{name}:{number}" for name, number in sorted(teller.taken.items())))
+            positions = (f"{name}:{number}" for name, number in sorted(teller.whole.items()) if name not in MARKS)
+            return too_slow(place=resuming.token_of(teller.taken), positions=" ".join(positions))
 
         told = disclose.refusing(teller.responses(looks), lambda: self._profiles.purpose(request.purpose), customers)
         responses = self._running.limited(told, WATCHES_AT_MOST)

@@ -17,7 +17,7 @@ from services.profile.api.masks import TRAITS, WITHHELD, Mask
 from services.profile.api.messages import as_of_its_events, profile_message
 from services.profile.api.told import REMEMBERED, Told
 from services.profile.batches import Refused, Seen
-from services.profile.following import NOTHING, Places
+from services.profile.following import MARKS, NOTHING, Places, amid, behind
 from services.profile.profile import Profile
 from services.profile.watches import Look, members_of
 from shared.errors import LimitExceeded
@@ -74,7 +74,8 @@ class Part:
 
 
 class Teller:
-    """What is sent was looked at once more just before. `taken` is the newest place that the watcher can go on from for sure: what came with it has been taken."""
+    """What is sent was looked at once more just before. `taken` are the newest places that the watcher can go on from for sure: what came
+    with them has been taken. `whole` are the newest amid no look."""
 
     def __init__(
         self,
@@ -82,38 +83,46 @@ class Teller:
         refused_since: RefusedSince,
         disclose: WatchDisclosures,
         *,
-        resumed: bool,
+        after: Places | None,
+        token_of: Callable[[Places], str],
         unknown: Sequence[CustomerRef] = (),
         remembered: int = REMEMBERED,
     ) -> None:
         self._wanted = wanted
         self._refused_since = refused_since
         self._disclose = disclose
-        self._told = Told(others=resumed, most=remembered)
+        self._told = Told(others=after is not None, most=remembered)
+        self._token_of = token_of
         self._unknown = unknown
         self._due_at = 0.0
         self._sent: Places = {}
-        self.taken: Places = {}
+        self._reached = after or {}
+        self.taken = self._reached
+        bound, places = amid(after)
+        self.whole = places or {} if bound is None else {}
 
     async def responses(self, looks: AsyncGenerator[Look, None]) -> AsyncGenerator[watch_pb2.WatchProfilesResponse, None]:
         """The looks are closed with them."""
         part = Part()
         async with aclosing(looks):
             async for look in looks:
-                for customer, change, outcome in self._changes(look):
-                    if part.is_full(change):
-                        yield watch_pb2.WatchProfilesResponse(changes=await self._still_shown(part))
-                        part = Part()
-                    part.add(look, customer, change, outcome)
-                if look.places is not None and (part.changes or self._is_due(look.places)):
-                    yield self._whole(await self._still_shown(part), look.places, look.events_behind)
-                    part, self.taken = Part(), look.places
+                for looked_at, customer, change, outcome in self._changes(look):
+                    if change is not None and part.is_full(change):
+                        yield self._response(await self._still_shown(part), look)
+                        part, self.taken = Part(), self._reached
+                    if change is not None:
+                        part.add(look, customer, change, outcome)
+                    self._reached = look.reached.get(looked_at, self._reached)
+                if look.places is not None:
+                    self._reached = look.places
+                    if part.changes or self._is_due(look.places):
+                        yield self._response(await self._still_shown(part), look)
+                        part, self.taken, self.whole = Part(), look.places, look.places
 
-    def _changes(self, look: Look) -> Iterator[tuple[bytes, watch_pb2.ProfileChange, Seen | Refused]]:
-        """By canonical customer."""
+    def _changes(self, look: Look) -> Iterator[tuple[bytes, bytes, watch_pb2.ProfileChange | None, Seen | Refused]]:
+        """Of each who was looked at the canonical customer, and what there is to tell."""
         for customer, outcome in look.outcomes.items():
-            if change := self._change(outcome, look.purpose, old=customer in look.old):
-                yield members_of(outcome)[0], change, outcome
+            yield customer, members_of(outcome)[0], self._change(outcome, look.purpose, old=customer in look.old), outcome
 
     async def _still_shown(self, part: Part) -> list[watch_pb2.ProfileChange]:
         """Who is left out is looked at again in a moment, for what she did, and then the watcher hears that she is gone."""
@@ -125,12 +134,17 @@ class Teller:
             self._told.take_back(customer)
         return [change for customer, change in part.changes.items() if customer not in refused or not change.HasField("profile")]
 
-    def _whole(self, part: Sequence[watch_pb2.ProfileChange], places: Places, behind: int) -> watch_pb2.WatchProfilesResponse:
+    def _response(self, part: Sequence[watch_pb2.ProfileChange], look: Look) -> watch_pb2.WatchProfilesResponse:
+        """With what was reached; it has positions where that is the end of a look."""
         unknown, self._unknown = self._unknown, ()
         self._due_at = asyncio.get_running_loop().time() + HEARTBEAT_S
-        self._sent = places
+        self._sent = self._reached
         return watch_pb2.WatchProfilesResponse(
-            changes=part, positions=place_messages(places), events_behind=behind, unknown_customers=unknown
+            changes=part,
+            positions=place_messages(look.places or {}),
+            events_behind=behind(look.newest, self._reached),
+            unknown_customers=unknown,
+            place=self._token_of(self._reached),
         )
 
     def _is_due(self, places: Places) -> bool:
@@ -210,7 +224,7 @@ def watches_busy(at_most: int) -> LimitExceeded:
 
 
 def too_slow(**facts: str) -> LimitExceeded:
-    return LimitExceeded("this watch was not read for too long; go on from the newest positions", reason="WATCH_TOO_SLOW", **facts)
+    return LimitExceeded("this watch was not read for too long; go on from the newest place", reason="WATCH_TOO_SLOW", **facts)
 
 
 def hash_of(message: Message) -> bytes:
@@ -221,5 +235,5 @@ def place_messages(places: Mapping[str, int]) -> list[common_pb2.Position]:
     return [
         common_pb2.Position(log=log, partition=int(partition or 0), number=number)
         for (log, _, partition), number in ((name.partition("/"), number) for name, number in sorted(places.items()))
-        if number > NOTHING
+        if number > NOTHING and log not in MARKS
     ]

@@ -27,7 +27,7 @@ from c360.profile.v1 import profile_pb2 as c360_dot_profile_dot_v1_dot_profile__
 from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/profile/v1/watch.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1d\x63\x33\x36\x30/profile/v1/profile.proto\x1a google/protobuf/field_mask.proto\"\x94\x02\n\x14WatchProfilesRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12.\n\tcustomers\x18\x02 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x16\n\x0e\x63hanged_traits\x18\x03 \x03(\t\x12.\n\x0cresume_after\x18\x04 \x03(\x0b\x32\x18.c360.common.v1.Position\x12-\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x0f\n\x07segment\x18\x07 \x01(\t\"\xc4\x01\n\x15WatchProfilesResponse\x12/\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.ProfileChange\x12+\n\tpositions\x18\x02 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x15\n\revents_behind\x18\x03 \x01(\x04\x12\x36\n\x11unknown_customers\x18\x04 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\"\x95\x01\n\rProfileChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12+\n\x07profile\x18\x03 \x01(\x0b\x32\x18.c360.profile.v1.ProfileH\x00\x12%\n\x04gone\x18\x04 \x01(\x0b\x32\x15.c360.profile.v1.GoneH\x00\x42\x07\n\x05state\"/\n\x04Gone\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x17\n\x0f\x63ustomer_hashes\x18\x02 \x03(\x0c\x32p\n\x0cWatchService\x12`\n\rWatchProfiles\x12%.c360.profile.v1.WatchProfilesRequest\x1a&.c360.profile.v1.WatchProfilesResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x33\x36\x30/profile/v1/watch.proto\x12\x0f\x63\x33\x36\x30.profile.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\x1d\x63\x33\x36\x30/profile/v1/profile.proto\x1a google/protobuf/field_mask.proto\"\xaa\x02\n\x14WatchProfilesRequest\x12\x0f\n\x07purpose\x18\x01 \x01(\t\x12.\n\tcustomers\x18\x02 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x16\n\x0e\x63hanged_traits\x18\x03 \x03(\t\x12.\n\x0cresume_after\x18\x04 \x03(\x0b\x32\x18.c360.common.v1.Position\x12-\n\tread_mask\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x0f\n\x07segment\x18\x07 \x01(\t\x12\x14\n\x0cresume_place\x18\x08 \x01(\t\"\xd3\x01\n\x15WatchProfilesResponse\x12/\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1e.c360.profile.v1.ProfileChange\x12+\n\tpositions\x18\x02 \x03(\x0b\x32\x18.c360.common.v1.Position\x12\x15\n\revents_behind\x18\x03 \x01(\x04\x12\x36\n\x11unknown_customers\x18\x04 \x03(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\r\n\x05place\x18\x05 \x01(\t\"\x95\x01\n\rProfileChange\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\x12+\n\x07profile\x18\x03 \x01(\x0b\x32\x18.c360.profile.v1.ProfileH\x00\x12%\n\x04gone\x18\x04 \x01(\x0b\x32\x15.c360.profile.v1.GoneH\x00\x42\x07\n\x05state\"/\n\x04Gone\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x17\n\x0f\x63ustomer_hashes\x18\x02 \x03(\x0c\x32p\n\x0cWatchService\x12`\n\rWatchProfiles\x12%.c360.profile.v1.WatchProfilesRequest\x1a&.c360.profile.v1.WatchProfilesResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,13 +35,13 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.profile.v1.watch_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WATCHPROFILESREQUEST']._serialized_start=143
-  _globals['_WATCHPROFILESREQUEST']._serialized_end=419
-  _globals['_WATCHPROFILESRESPONSE']._serialized_start=422
-  _globals['_WATCHPROFILESRESPONSE']._serialized_end=618
-  _globals['_PROFILECHANGE']._serialized_start=621
-  _globals['_PROFILECHANGE']._serialized_end=770
-  _globals['_GONE']._serialized_start=772
-  _globals['_GONE']._serialized_end=819
-  _globals['_WATCHSERVICE']._serialized_start=821
-  _globals['_WATCHSERVICE']._serialized_end=933
+  _globals['_WATCHPROFILESREQUEST']._serialized_end=441
+  _globals['_WATCHPROFILESRESPONSE']._serialized_start=444
+  _globals['_WATCHPROFILESRESPONSE']._serialized_end=655
+  _globals['_PROFILECHANGE']._serialized_start=658
+  _globals['_PROFILECHANGE']._serialized_end=807
+  _globals['_GONE']._serialized_start=809
+  _globals['_GONE']._serialized_end=856
+  _globals['_WATCHSERVICE']._serialized_start=858
+  _globals['_WATCHSERVICE']._serialized_end=970
 # @@protoc_insertion_point(module_scope)

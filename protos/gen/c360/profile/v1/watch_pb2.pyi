@@ -34,11 +34,16 @@ class WatchProfilesRequest(_message.Message):
     READ_MASK_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
     SEGMENT_FIELD_NUMBER: _builtins.int
+    RESUME_PLACE_FIELD_NUMBER: _builtins.int
     purpose: _builtins.str
     """The purpose the profiles will be used for. Exactly one."""
     segment: _builtins.str
     """Only while they are in this segment: who enters is told with her profile; who leaves, or may not be seen any more, is told as gone
     with the reason NOT_IN_SEGMENT, which doesn't say which of the two. Default: whoever they are.
+    """
+    resume_place: _builtins.str
+    """Instead of `resume_after`, and before it: the newest `place` of a watch that asked for the same. Customers that are named and weren't
+    told yet are told first.
     """
     @_builtins.property
     def customers(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.CustomerRef]:
@@ -78,10 +83,11 @@ class WatchProfilesRequest(_message.Message):
         read_mask: _field_mask_pb2.FieldMask | None = ...,
         at_least_as_fresh: _abc.Iterable[_common_pb2.Position] | None = ...,
         segment: _builtins.str = ...,
+        resume_place: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "changed_traits", b"changed_traits", "customers", b"customers", "purpose", b"purpose", "read_mask", b"read_mask", "resume_after", b"resume_after", "segment", b"segment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "changed_traits", b"changed_traits", "customers", b"customers", "purpose", b"purpose", "read_mask", b"read_mask", "resume_after", b"resume_after", "resume_place", b"resume_place", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -97,8 +103,11 @@ class WatchProfilesResponse(_message.Message):
     POSITIONS_FIELD_NUMBER: _builtins.int
     EVENTS_BEHIND_FIELD_NUMBER: _builtins.int
     UNKNOWN_CUSTOMERS_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     events_behind: _builtins.int
     """How many events of the log are still to be looked at for who watches everybody: a reader that is too slow sees it grow."""
+    place: _builtins.str
+    """Where to go on behind this message, also where more belongs to it. Opaque; good for a watch that asks for the same."""
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProfileChange]:
         """In no particular order. At most 1 MB, or one profile."""
@@ -122,10 +131,11 @@ class WatchProfilesResponse(_message.Message):
         positions: _abc.Iterable[_common_pb2.Position] | None = ...,
         events_behind: _builtins.int = ...,
         unknown_customers: _abc.Iterable[_common_pb2.CustomerRef] | None = ...,
+        place: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "events_behind", b"events_behind", "positions", b"positions", "unknown_customers", b"unknown_customers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "events_behind", b"events_behind", "place", b"place", "positions", b"positions", "unknown_customers", b"unknown_customers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

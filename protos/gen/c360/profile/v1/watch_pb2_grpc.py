@@ -55,10 +55,11 @@ class WatchServiceServicer:
         who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
         is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
         more, or by what the purpose may not see.
-        To go on after a break, give back the newest `positions`. What changed since is sent, by whatever it changed.
-        Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the positions to go on from.
+        To go on after a break, give back the newest `place` (or the newest `positions`). What changed since is sent, by whatever it changed.
+        Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the `place` to go on from, behind
+        all that was taken, also amid the first look; so whoever takes a message each time comes to its end, however slowly.
         Errors: INVALID_ARGUMENT (PURPOSE_MISSING, PURPOSE_UNKNOWN, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, BATCH_TOO_LARGE,
-        FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
+        FILTER_TOO_LONG, FIELD_UNKNOWN, TOO_MANY_PATHS, POSITION_INVALID, PAGE_TOKEN_INVALID: the place is of another watch), NOT_FOUND (SEGMENT_UNKNOWN), PERMISSION_DENIED
         (NOT_IN_PURPOSE: the segment tells of a trait that the purpose may not see), UNAVAILABLE (NOT_FRESH_ENOUGH,
         CONSENT_NOT_CONFIRMED: come again with the newest positions), RESOURCE_EXHAUSTED (WATCHES_BUSY: 100 are running).
         """
