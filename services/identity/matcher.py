@@ -34,6 +34,7 @@ RECORDS_A_STEP = 250  # each meets at most a block's cap in each of its blocks: 
 BLOCKS_A_STEP = 16  # that returned; each has at most its cap of records, and pairs among them
 LOOK_S = 30.0
 MOST_UNNOTED = 64  # units in which nothing changes any record: heard again after a crash, and so long kept in the outbox
+QUIET_S = 0.25  # after which they are noted however few they are
 
 NOTHING = Plan()
 
@@ -85,7 +86,8 @@ class Matcher:
             self._news.clear()
             while await self.step():
                 pass
-            await wait_for_news(self._news, LOOK_S)
+            if not await wait_for_news(self._news, QUIET_S if self._is_unnoted() else LOOK_S):
+                await self.note()
 
     async def compared(self) -> int | None:
         """How many records are compared by the model in force; None: all."""
@@ -98,6 +100,14 @@ class Matcher:
         """Takes what waits, up to a bound; whether there was anything."""
         async with self._step:
             return await self._take_what_waits()
+
+    async def note(self) -> None:
+        """Commits what was heard and changed nothing."""
+        async with self._step:
+            if (state := self._state) is not None and self._is_unnoted():
+                async with self._ledger.turn():
+                    await self._write(Plan(), state)
+                self._noted = state.consumed
 
     async def read_back(self, entries: Sequence[Entry]) -> int:
         """Hears events of an older log, in any order and as often as one likes; how many records they are about.
@@ -214,6 +224,9 @@ class Matcher:
         self._state = reached
         MATCHING_BEHIND.set(self._ledger.next_unit - 1 - reached.consumed)
         self.comparing.saved(plan)
+
+    def _is_unnoted(self) -> bool:
+        return self._state is not None and self._state.consumed > self._noted
 
     def _may_be_unnoted(self, reached: State) -> bool:
         """All but a little that was heard since what is committed."""

@@ -237,7 +237,7 @@ async def test_what_is_heard_or_compared_again_changes_nothing(store: Store) -> 
 
 
 async def test_units_that_say_nothing_of_anybody_are_noted_together(store: Store) -> None:
-    """And after a crash, heard again."""
+    """And when it is quiet; after a crash, they are heard again."""
     raw = traffic(Random(12), 60)
     unifier, matcher = await writers(store)
     await unifier.unify(raw, 1, [])
@@ -255,6 +255,8 @@ async def test_units_that_say_nothing_of_anybody_are_noted_together(store: Store
     await unifier.unify(raw[60:], 2 + 2 * MOST_UNNOTED, [])
     await settled(unifier, matcher)
     await check(store, [*raw, view])
+    await matcher.note()
+    assert await store.pool.fetchval("SELECT consumed FROM matching") == unifier.graph.ledger.next_unit - 1
 
 
 async def test_what_is_read_back_of_an_older_log_comes_to_the_same(store: Store) -> None:
