@@ -1,28 +1,34 @@
 """Laws of accepting: what a question shows is what is joined, whatever came first; no question is one that can't be accepted."""
 
 from collections.abc import Iterator
-from itertools import permutations
+from itertools import combinations, permutations
 from random import Random
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from services.identity.domain.decision import stand_for, to_merge
-from services.identity.graph.crowding import shared
-from services.identity.graph.facts import Node, Pair, pair
+from services.identity.graph.crowding import shared, taking_part
+from services.identity.graph.facts import Facts, Node, Pair, pair
 from services.identity.graph.ownership import contests, divide
-from services.identity.graph.questions import Question
+from services.identity.graph.questions import Question, unique_owners
 from services.identity.graph.resolve import Link, Partition, candidates
 from services.identity.graph.rules import DEFAULT_RULES, Rules, breaks_limit
 from tests.properties.graph_store import Store, evidence_of
 from tests.properties.test_identity_decisions import linked_with
-from tests.properties.test_identity_questions import Step, a_step, check, decide, few, lived, played, see
+from tests.properties.test_identity_questions import Step, a_step, check, decide, few, lived, node, played, see
 from tests.properties.test_identity_region import seen_of
 from tests.properties.test_identity_resolve import EXCLUSIVE, TIGHT, Sighting
 
 Parts = frozenset[frozenset[Node]]
-rules_of_questions = st.sampled_from([DEFAULT_RULES, DEFAULT_RULES, TIGHT, EXCLUSIVE])
+# Of more people than two, a value may be contested and not yet shared.
+OF_MANY = msgspec.structs.replace(
+    DEFAULT_RULES,
+    namespaces=tuple(msgspec.structs.replace(one, shared_after=one.shared_after and 6) for one in DEFAULT_RULES.namespaces),
+)
+rules_of_questions = st.sampled_from([DEFAULT_RULES, OF_MANY, TIGHT, EXCLUSIVE])
 
 
 def ends(store: Store, question: Question) -> tuple[Node, Node]:
@@ -135,6 +141,27 @@ def wanted(store: Store, partition: Partition) -> Iterator[tuple[Node, Node]]:
             yield one, other
 
 
+def known_by(value: Node, facts: Facts, rules: Rules, partition: Partition) -> set[Node]:
+    """Who tells whose a contested value is: two known people, or else all whose it may be."""
+    seen = {node for together in facts.together if value in together for node in together} - partition.shared
+    owners = {node for node in seen if node.namespace in rules.of(value.namespace).owned_by and node.namespace != value.namespace}
+    people = {node for node in owners if node.namespace in unique_owners(value.namespace, rules)}
+    return people if len({id(partition.group_of[node]) for node in people}) > 1 else owners
+
+
+def wanted_of_contested(store: Store, partition: Partition) -> Iterator[tuple[Node, Node]]:
+    """Each two whom one would join, if rules let it and no decision keeps them apart."""
+    rules, facts = store.rules, taking_part(store.whole.facts, store.rules)
+    for value in partition.contested:
+        if not rules.of(value.namespace).device:
+            for one, other in combinations(sorted(known_by(value, facts, rules, partition)), 2):
+                groups = partition.group_of[one], partition.group_of[other]
+                both = groups[0].values.keys() & groups[1].values.keys()
+                limited = any(breaks_limit(rules.of(name), groups[0].values[name], groups[1].values[name]) for name in both)
+                if limited and groups[0] is not groups[1] and not apart(store, partition, one, other):
+                    yield one, other
+
+
 def whose(store: Store) -> dict[Node, bytes]:
     known = store.whole.known
     canonical = known.canonical()
@@ -148,8 +175,20 @@ def open_pairs(store: Store) -> set[frozenset[bytes]]:
 
 def check_nothing_is_dropped(store: Store) -> None:
     partition, mine, pairs = divide(store.whole.facts, store.rules), whose(store), open_pairs(store)
-    for one, other in wanted(store, partition):
+    for one, other in (*wanted(store, partition), *wanted_of_contested(store, partition)):
         assert frozenset((mine[one], mine[other])) in pairs
+
+
+def test_of_a_value_of_three_known_people_each_two_are_asked_whatever_was_said_of_the_others() -> None:
+    seen = [see(f"u{number}", "p", at=number) for number in range(3)]
+    for order in permutations(seen):
+        assert len(played(order, OF_MANY).queue) == 3
+    declined = [decide("forbidden", "u0", "u1"), decide("forbidden", "u0", "u2")]
+    for steps in permutations([*seen, *declined]):
+        store = played(steps, OF_MANY)
+        check(store)
+        [left] = store.queue.values()
+        assert set(ends(store, left)) == {node("u1"), node("u2")}
 
 
 @given(st.lists(a_step, max_size=25), rules_of_questions, st.randoms(use_true_random=False))

@@ -130,23 +130,20 @@ def _telling(node: Node, owners: Mapping[Node, Evidence], rules: Rules, partitio
 
 
 def _between(owners: list[tuple[Node, Evidence]], facts: Facts, rules: Rules, partition: Partition) -> Iterator[Rejected]:
-    """Each of them and the first whom it can't be one with by the rules."""
+    """Each two customers who can't be one by the rules, whatever is decided or asked of others: each owner of one, and the first of the other."""
     first: dict[int, Node] = {}
     for owner, evidence in owners:
         group = partition.group_of[owner]
-        if id(group) in first:
-            continue
         for node in first.values():
+            if (other := partition.group_of[node]) is group:
+                continue
             strong, weak = sorted((owner, node), key=lambda one: (rules.rank(one.namespace), one))
-            other, link = partition.group_of[node], Link(strong, weak, evidence)
+            link = Link(strong, weak, evidence)
             if kept_apart(facts, group, other):
                 yield Rejected(link, "FORBIDDEN")
-                break
-            if (name := _limit(group, other, rules)) is not None:
+            elif (name := _limit(group, other, rules)) is not None:
                 yield Rejected(link, "LIMIT", name)
-                break
-        else:
-            first[id(group)] = owner
+        first.setdefault(id(group), owner)
 
 
 def _limit(one: Group, other: Group, rules: Rules) -> str | None:
