@@ -157,7 +157,7 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
         disclosed=Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known),
         log=log,
         who_read=who_read,
-        exposures=Exposures(who_read, parts.profiles, Source(parts.held, decisions), all_reads, everybody),
+        exposures=Exposures(who_read, judging.purpose, Source(parts.held, decisions), all_reads, everybody),
         policies=Policies(all_reads, judging, consents),
         rederive=partial(Rederiving, parts.profiles, consents, decisions, reader, judging),
     )

@@ -1,13 +1,12 @@
 """What was given out after the person had forbidden it, because that was not known yet: the reads between a denial and its enforcement."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Final, NamedTuple
 
 import msgspec
 
 from services.profile.all_reads import AllReads
-from services.profile.app import Profiles
 from services.profile.cache import LoadingCache
 from services.profile.clusters import bonds_of, case_of, cluster_of, cores_of, joined
 from services.profile.domain.decided import KnownDecision
@@ -18,13 +17,16 @@ from services.profile.permission import Decisions
 from services.profile.who_read import Place, Placed, Wanted, WhoRead
 from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED
 from shared.consent_rule import DENIALS, judge
-from shared.errors import InvalidInput, LimitExceeded
+from shared.errors import LimitExceeded
+from shared.events.consent import PurposeDefined
 from shared.pieces import Leisure
 from shared.rpc.sending import Running
 
 REPORTS_AT_MOST: Final = 2  # each keeps a good part of the CPU busy
 READS_A_TURN: Final = 20
 GIVEN = frozenset({"permit", "partial"})
+
+Version = Callable[[str, int], Awaitable[PurposeDefined | None]]  # of a purpose, by its name
 
 
 class Exposed(NamedTuple):
@@ -52,11 +54,14 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Exposures:
-    """`everybody` is what many are looked up by: it leaves alone the caches that serve profiles."""
+    """`everybody` is what many are looked up by: it leaves alone the caches that serve profiles.
 
-    def __init__(self, who_read: WhoRead, profiles: Profiles, one: Source, reads: AllReads, everybody: Source) -> None:
+    A read is judged by the version of its purpose that it was served under: what was redefined since made no read of before one.
+    """
+
+    def __init__(self, who_read: WhoRead, purpose: Version, one: Source, reads: AllReads, everybody: Source) -> None:
         self._who_read = who_read
-        self._profiles = profiles
+        self._purpose = purpose
         self._states, self._decisions = one
         self._reads = reads
         self._everybody = everybody
@@ -67,7 +72,10 @@ class Exposures:
         held = await joined([customer], self._states.get)
         found, rest = await self._who_read.of_customer(customer, wanted, before, limit)
         decisions = await self._decisions(list(bonds_of(held)))
-        exposed = [Exposed(one, denial) for one in found if (denial := self._denial(one, held, decisions)) is not None]
+        exposed = list[Exposed]()
+        for one in found:
+            if (denial := await self._denial(one, held, decisions)) is not None:
+                exposed.append(Exposed(one, denial))
         return exposed, rest
 
     def report(self, wanted: Wanted) -> AsyncGenerator[Step, None]:
@@ -85,25 +93,25 @@ class Exposures:
                 decisions = await self._everybody.decisions(list(bonds_of(held)))
                 exposed = list[Exposed]()
                 for one in given:
-                    exposed += self._exposed(one, held, decisions)
+                    exposed += await self._exposed(one, held, decisions)
                     await leisure.done(1)
                 for found in exposed:
                     summary.add(found.read.place, found.read.disclosure, found.denial.outcome)
                 reads += len(stretch.reads)
                 yield Step(exposed, stretch.done, stretch.total, reads, summary)
 
-    def _exposed(self, read: Placed, held: dict[bytes, Held], decisions: dict[bytes, list[KnownDecision]]) -> list[Exposed]:
+    async def _exposed(self, read: Placed, held: dict[bytes, Held], decisions: dict[bytes, list[KnownDecision]]) -> list[Exposed]:
         """By each of those who were one then, as they are now; they may be two."""
         denials, looked_at = dict[bytes, KnownDecision](), set[bytes]()
         for member in read.disclosure.given.members:
             if member not in looked_at:
                 cluster = cluster_of(member, held)
                 looked_at |= cluster.keys()
-                if (denial := self._denial(read, cluster, decisions)) is not None:
+                if (denial := await self._denial(read, cluster, decisions)) is not None:
                     denials[denial.decision_id] = denial
         return [Exposed(read, denial) for denial in denials.values()]
 
-    def _denial(
+    async def _denial(
         self, read: Placed, held: dict[bytes, Held], decisions: Mapping[bytes, Sequence[KnownDecision]]
     ) -> KnownDecision | None:
         """What would have forbidden the read, had all been known that was decided by then."""
@@ -111,11 +119,8 @@ class Exposures:
         members = [member for member in read.disclosure.given.members if member in held]
         if terms.outcome not in GIVEN or not members:
             return None
-        try:
-            purpose = self._profiles.purpose(terms.purpose)
-        except InvalidInput:
-            return None
-        if not depends_on_the_person(purpose):
+        purpose = await self._purpose(terms.purpose, terms.purpose_version)
+        if purpose is None or not depends_on_the_person(purpose):
             return None
         bonds = bonds_of(held)
         by_then = {bound: [one for one in decisions.get(bound, ()) if one.valid_from <= at] for bound in bonds}

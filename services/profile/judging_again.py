@@ -48,7 +48,7 @@ class JudgingAgain:
     def __init__(self, trails: Trails, consents: Consents) -> None:
         self._trails = trails
         self._consents = consents
-        self._purposes: dict[tuple[str, int], PurposeDefined | None] = {}
+        self._purposes: dict[tuple[str, int], PurposeDefined] = {}  # versions don't change, and are few
 
     async def of(self, reads: Sequence[Disclosure]) -> list[Then | None]:
         """In their order; None where it can't be told: of a refusal that has another reason, of nobody, or of whom the log doesn't know."""
@@ -70,7 +70,7 @@ class JudgingAgain:
     async def _then(
         self, read: Disclosure, held: Mapping[bytes, Held], decided: Mapping[bytes, Sequence[tuple[int, KnownDecision]]]
     ) -> Then | None:
-        purpose = await self._purpose(read.given.terms.purpose, read.given.terms.purpose_version)
+        purpose = await self.purpose(read.given.terms.purpose, read.given.terms.purpose_version)
         if purpose is None or not held.keys() & set(read.given.members):
             return None
         known = {
@@ -82,9 +82,12 @@ class JudgingAgain:
         of_all = read.given.terms.outcome not in GIVEN and judged(then).permitted
         return then._replace(of_all=of_all)
 
-    async def _purpose(self, name: str, version: int) -> PurposeDefined | None:
+    async def purpose(self, name: str, version: int) -> PurposeDefined | None:
         if (name, version) not in self._purposes:
-            self._purposes[name, version] = await self._consents.purpose(name, version)
+            found = await self._consents.purpose(name, version)
+            if found is None:
+                return None
+            self._purposes[name, version] = found
         return self._purposes[name, version]
 
 

@@ -108,8 +108,7 @@ async def test_exposures_are_told_of_a_range_a_purpose_and_a_caller(shown: Shown
 async def test_what_was_read_of_a_child_is_one_though_nobody_had_told_unless_that_was_wrong(shown: Shown) -> None:
     """Also what was read of who had granted it as a child, and was none any more."""
     granted_by = now_us()
-    purpose = {"request_id": "n", "name": "news", "version": 2, "description": "", "legal_basis": "consent", "traits": ("*",)}
-    await shown._tell(msgspec.convert(purpose | {"minors_under": 16}, PurposeDefined))
+    await define(shown, 2, "consent", minors_under=16)
     await read(shown, "a")
     for known_at, under in ((years_after(granted_by, -10), 1), (years_after(granted_by, -1), 16)):
         said = age_of(shown, known_at, under)
@@ -121,6 +120,29 @@ async def test_what_was_read_of_a_child_is_one_though_nobody_had_told_unless_tha
         assert named([exposure]) == named(await of_customer(shown, shown.stream))
         await shown._tell(age_of(shown, now_us(), 0, said))
         assert not (await reported(shown))[0]
+
+
+async def test_a_read_is_judged_by_the_version_of_its_purpose_whatever_was_defined_since(shown: Shown) -> None:
+    """What no longer asks for consent hides no exposure of when it did, and what asks more of later reads makes none of before."""
+    await read(shown, "before")
+    withdrawn_at = now_us()
+    await read(shown, "exposed")
+    await shown.decide("withdrawn", decided_at=withdrawn_at)
+    await shown._tell(age_of(shown, years_after(withdrawn_at, -1), 16))
+    asks: tuple[tuple[str, dict[str, int]], ...] = (("contract", {}), ("consent", {}), ("consent", {"minors_under": 18}))
+    for version, (basis, more) in enumerate(asks, 2):
+        await define(shown, version, basis, **more)
+        if basis == "contract":
+            assert await read(shown, "by contract") == ""
+        [exposure], _ = await reported(shown)
+        assert (exposure.disclosure.caller, exposure.disclosure.purpose_version) == ("exposed", "news@1")
+        assert exposure.outcome == "withdrawn"
+        assert named([exposure]) == named(await of_customer(shown, shown.stream))
+
+
+async def define(shown: Shown, version: int, basis: str, **asks: Any) -> None:
+    purpose = {"request_id": str(version), "name": "news", "version": version, "description": "", "legal_basis": basis}
+    await shown._tell(msgspec.convert(purpose | {"traits": ("*",)} | asks, PurposeDefined))
 
 
 def age_of(shown: Shown, at: int, under: int, wrong: KnownDecision | None = None) -> KnownDecision:

@@ -86,7 +86,8 @@ class DisclosureServiceServicer:
 
     def ListExposures(self, request, context):
         """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
-        enforced yet: by all that was decided until the read, however late it was told. Latest first.
+        enforced yet: by all that was decided until the read, however late it was told, and by the version of the purpose that the read was for. Latest
+        first.
         Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -45,7 +45,8 @@ class DisclosureServiceStub:
     """
     ListExposures: _grpc.UnaryUnaryMultiCallable[_disclosure_pb2.ListExposuresRequest, _disclosure_pb2.ListExposuresResponse]
     """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
-    enforced yet: by all that was decided until the read, however late it was told. Latest first.
+    enforced yet: by all that was decided until the read, however late it was told, and by the version of the purpose that the read was for. Latest
+    first.
     Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
     """
     ReportExposures: _grpc.UnaryStreamMultiCallable[_disclosure_pb2.ReportExposuresRequest, _disclosure_pb2.ReportExposuresResponse]
@@ -80,7 +81,8 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     """
     ListExposures: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.ListExposuresRequest, _disclosure_pb2.ListExposuresResponse]  # type: ignore[assignment]
     """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
-    enforced yet: by all that was decided until the read, however late it was told. Latest first.
+    enforced yet: by all that was decided until the read, however late it was told, and by the version of the purpose that the read was for. Latest
+    first.
     Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
     """
     ReportExposures: _aio.UnaryStreamMultiCallable[_disclosure_pb2.ReportExposuresRequest, _disclosure_pb2.ReportExposuresResponse]  # type: ignore[assignment]
@@ -130,7 +132,8 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_disclosure_pb2.ListExposuresResponse, _abc.Awaitable[_disclosure_pb2.ListExposuresResponse]]:
         """ListExposures lists reads of a customer that gave something out after the person had forbidden it, because the denial wasn't known or
-        enforced yet: by all that was decided until the read, however late it was told. Latest first.
+        enforced yet: by all that was decided until the read, however late it was told, and by the version of the purpose that the read was for. Latest
+        first.
         Errors: as WhoRead, and UNAVAILABLE (CONSENT_NOT_CONFIRMED).
         """
 
