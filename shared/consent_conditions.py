@@ -1,7 +1,9 @@
 """What a grant has to have to count. Pure; a part of `consent_rule`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Container
 from typing import Final
+
+import msgspec
 
 from shared.consent_overlays import is_younger
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
@@ -43,3 +45,11 @@ def granted_too_young(purpose: PurposeDefined, ages: Collection[DecisionRecorded
         return False
     own = purpose.minors_opt_in_from if purpose.legal_basis == "legitimate_interest" else 0
     return not own or decision.attested_age < own or is_younger(ages, own, decision.decided_at)
+
+
+def by_another(decision: DecisionRecorded, theirs: Container[bytes]) -> DecisionRecorded:
+    """Without its authorisation, where that is by an identifier of the very person, or of who may be them: nobody is responsible for themselves."""
+    given = decision.authorised
+    if given is None or (given.guardian_hash not in theirs and given.guardian_hash != decision.identifier_hash):
+        return decision
+    return msgspec.structs.replace(decision, authorised=None)

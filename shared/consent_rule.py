@@ -10,14 +10,15 @@ are theirs at that moment, so a merge moves nothing and a split leaves each side
 - The most recent decision counts, by when it happened; a tie denies. What a stronger identifier denied isn't lifted by a weaker one.
 - While processing is restricted by any identifier that is or may be theirs, nothing is permitted but what its purpose says goes on.
 - Where any of them is known to be a child's, what a child can't grant doesn't count, and what nobody has to grant isn't permitted by default.
+- Who authorises it for a child is somebody else: by none of the child's identifiers, whether those are theirs for certain, likely, or shared.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from shared.consent_conditions import GRANTS, granted_too_young, lacking, minor_under
+from shared.consent_conditions import GRANTS, by_another, granted_too_young, lacking, minor_under
 from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED, known_ages, restricting, youngest
 from shared.consent_states import STATES, State
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
@@ -81,12 +82,19 @@ def judge(case: Case, core: bytes = b"") -> Verdict:
 
     Decided by contact point, it is if any of them permits it; by identifier, if all of them do.
     """
-    return _unless_restricted(case, lambda free: _of_age(free, lambda grown: _judge(grown, core)))
+    return _unless_restricted(by_others(case), lambda free: _of_age(free, lambda grown: _judge(grown, core)))
 
 
 def judge_point(case: Case, point: bytes) -> Verdict:
     """Whether it is for one identifier: where decisions count for an identifier alone, no other's grant counts for it."""
-    return _unless_restricted(case, lambda free: _of_age(free, lambda grown: _judge_point(grown, point)))
+    return _unless_restricted(by_others(case), lambda free: _of_age(free, lambda grown: _judge_point(grown, point)))
+
+
+def by_others(case: Case) -> Case:
+    """What somebody authorised for themselves is as if nobody had. Whoever is one with whom at that moment says so, so the order doesn't matter."""
+    if not any(decision.authorised for decision in case.decisions):
+        return case
+    return msgspec.structs.replace(case, decisions=[by_another(decision, case.bonds) for decision in case.decisions])
 
 
 def _unless_restricted(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:
@@ -266,19 +274,6 @@ def _unlifted(grant: DecisionRecorded, made: Iterable[DecisionRecorded]) -> Deci
 
 def _conflict(permitted: Verdict, against: bytes) -> Verdict:
     return msgspec.structs.replace(permitted, permitted=False, reason="CONSENT_CONFLICT", against=against)
-
-
-Decision = TypeVar("Decision", bound=DecisionRecorded)
-
-
-def holding(decisions: Iterable[Decision]) -> dict[str, Decision]:
-    """By purpose, of one person's decisions the newest."""
-    found: dict[str, Decision] = {}
-    for decision in decisions:
-        held = found.get(decision.purpose)
-        if held is None or precedence(decision) > precedence(held):
-            found[decision.purpose] = decision
-    return found
 
 
 def outlives_erasure(decision: DecisionRecorded, erased_at: int) -> bool:

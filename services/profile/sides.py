@@ -11,7 +11,7 @@ from services.profile.clusters import bonds_of
 from services.profile.domain.clocks import Instant, Order
 from services.profile.domain.computed.aggregates import next_change
 from services.profile.domain.computed.take import join
-from services.profile.domain.decided import KnownDecision
+from services.profile.domain.decided import KnownDecision, holding
 from services.profile.domain.diff import Side
 from services.profile.domain.golden import GoldenRecord, VerifiedValue, unconfirmed, without_computed
 from services.profile.domain.membership import Standing, standing
@@ -20,7 +20,7 @@ from services.profile.domain.rules_document import CONFIRMABLE
 from services.profile.domain.state import Held, State
 from services.profile.failures import made
 from services.profile.tables.snapshots import NEVER, Past
-from shared.consent_rule import holding, outlives_parting
+from shared.consent_rule import outlives_parting
 
 
 class Sides:

@@ -39,7 +39,13 @@ from tests.properties.test_restriction import all_verdicts, more, restricted
 BASES: st.SearchStrategy[LegalBasis] = st.sampled_from(["consent", "legitimate_interest"])
 BY, WHY = "desk", "ticket 7"
 IDENTIFIERS, AGES, YEARS = st.integers(0, 5), st.integers(1, 20), st.integers(0, 40)
-PARENT = ParentalAuthorisation(guardian_hash=h(77), verified_by="signed form")
+
+
+def authorised(guardian: int) -> ParentalAuthorisation:
+    return ParentalAuthorisation(guardian_hash=h(guardian), verified_by="signed form")
+
+
+PARENT = authorised(77)  # nobody who is judged
 
 
 def year(number: int) -> int:
@@ -59,18 +65,19 @@ def taken_back(wrong: bytes) -> KnownAge:
 
 
 def choice(
-    outcome: Outcome, at: int, by: int = ME, number: int = 900, *, parent: bool = False, attested: int = 0
+    outcome: Outcome, at: int, by: int = ME, number: int = 900, *, parent: ParentalAuthorisation | None = None, attested: int = 0
 ) -> DecisionRecorded:
     made = decided(outcome, year(at), by, number)
     grants = outcome in GRANTS
-    return msgspec.structs.replace(made, authorised=PARENT if grants and parent else None, attested_age=attested if grants else 0)
+    return msgspec.structs.replace(made, authorised=parent if grants else None, attested_age=attested if grants else 0)
 
 
 @st.composite
 def histories(draw: st.DrawFn, parents: bool = True) -> list[DecisionRecorded]:
-    drawn = draw(st.lists(st.tuples(st.sampled_from(ALL), YEARS, IDENTIFIERS, st.booleans(), st.integers(0, 20)), max_size=7))
+    guardians = st.sampled_from([None, 77, 77, ME, ANOTHER]) if parents else st.none()
+    drawn = draw(st.lists(st.tuples(st.sampled_from(ALL), YEARS, IDENTIFIERS, guardians, st.integers(0, 20)), max_size=7))
     return [
-        choice(outcome, at, by, number, parent=parent and parents, attested=attested)
+        choice(outcome, at, by, number, parent=authorised(parent) if parent else None, attested=attested)
         for number, (outcome, at, by, parent, attested) in enumerate(drawn, 1)
     ]
 
@@ -218,7 +225,7 @@ def test_what_a_parent_authorised_counts_before_and_after_and_is_taken_back_like
 ) -> None:
     grants: Outcome = "granted" if basis == "consent" else "opted_in"
     purpose = asking(purpose_of(scope, basis), 16)  # type: ignore[arg-type]
-    case = msgspec.structs.replace(certainly(known(0, 20, 13, 12), choice(grants, 21, by, parent=True)), purpose=purpose)
+    case = msgspec.structs.replace(certainly(known(0, 20, 13, 12), choice(grants, 21, by, parent=PARENT)), purpose=purpose)
     case = at_year(case, 30 if grown else 22)
     assert judge_point(case, h(by)).reason == GRANTS[grants]
     withdrawn = judge_point(more(case, choice("withdrawn", 22, by, 901)), h(by))
@@ -251,7 +258,7 @@ def test_a_purpose_that_asks_for_no_age_is_judged_as_if_nothing_were_known_of_it
 @given(cases(), facts(), YEARS)
 def test_who_has_to_be_attested_an_age_is_a_minor_below_it(case: Case, ages: list[DecisionRecorded], now: int) -> None:
     years = case.purpose.minors_under
-    attested = [d for d in case.decisions if d.outcome not in GRANTS or d.authorised or d.attested_age >= years]
+    attested = [d for d in case.decisions if d.outcome not in GRANTS or d.authorised == PARENT or d.attested_age >= years]
     case = at_year(msgspec.structs.replace(case, decisions=[*attested, *ages]), now)
     purpose = msgspec.structs.replace(case.purpose, minors_under=0, minimum_age=years)
     assert all_verdicts(msgspec.structs.replace(case, purpose=purpose)) == all_verdicts(case)

@@ -11,7 +11,7 @@ import msgspec
 
 from shared.consent_conditions import GRANTS, granted_too_young, minor_under
 from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED, known_ages, restricting, youngest
-from shared.consent_rule import DENIALS, Bond, Case, Verdict, judge_point, precedence
+from shared.consent_rule import DENIALS, Bond, Case, Verdict, by_others, judge_point, precedence
 from shared.events.consent import DecisionRecorded, PurposeDefined
 from shared.instants import DAY, END_OF_TIME
 
@@ -33,6 +33,7 @@ class Asking(msgspec.Struct, frozen=True):
 
 def asking(case: Case, point: bytes) -> Asking:
     """Of one identifier: of the person, where the purpose is decided about by persons."""
+    case = by_others(case)
     if (restriction := restricting(case.decisions)) is not None:
         return Asking(RESTRICTED, None, frozenset((restriction.decision_id,)))
     verdict = judge_point(case, point)

@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from shared.consent_conditions import granted_too_young
+from shared.consent_conditions import by_another, granted_too_young
 from shared.consent_overlays import GRANTED_BY_MINOR, RESTRICTED, known_ages
 from shared.consent_rule import ALLOWED_BY_LAW, Bond, Case, Verdict, judge_point, outlives_parting, precedence
 from shared.events.consent import EVERY_PURPOSE, DecisionRecorded
@@ -79,7 +79,7 @@ def _role_of_age(case: Case, decision: DecisionRecorded) -> str:
 def _why_it_lost(case: Case, verdict: Verdict, decision: DecisionRecorded) -> str:
     if not case.bond(decision.identifier_hash).theirs and not outlives_parting(decision):
         return SHARED
-    if granted_too_young(case.purpose, known_ages(case.decisions), decision):
+    if granted_too_young(case.purpose, known_ages(case.decisions), by_another(decision, case.bonds)):
         return GRANTED_BY_MINOR
     alone = judge_point(Case(case.purpose, [decision], case.now, case.bonds), decision.identifier_hash)
     if alone.reason in LACKING:

@@ -1,7 +1,10 @@
 """What a person decided, by both clocks."""
 
+from collections.abc import Iterable
+
 from services.profile.domain.clocks import Instant, Order
 from shared.consent_overlays import valid_from
+from shared.consent_rule import precedence
 from shared.events.consent import DecisionRecorded
 
 
@@ -27,3 +30,13 @@ class KnownDecision(DecisionRecorded, frozen=True, kw_only=True):
 
 def when_decided(decision: DecisionRecorded) -> tuple[int, bytes]:
     return decision.decided_at, decision.decision_id
+
+
+def holding(decisions: Iterable[KnownDecision]) -> dict[str, KnownDecision]:
+    """By purpose, of one person's decisions the newest."""
+    found: dict[str, KnownDecision] = {}
+    for decision in decisions:
+        held = found.get(decision.purpose)
+        if held is None or precedence(decision) > precedence(held):
+            found[decision.purpose] = decision
+    return found
