@@ -36,6 +36,7 @@ from services.consent.domain.unsubscribing import LinkKey
 from services.consent.evidence import Receipts
 from services.consent.explaining import Explanations
 from services.consent.follow import follow_customers, wait_caught_up
+from services.consent.guardians import Guardians
 from services.consent.hearing import Hearing
 from services.consent.http.calling_back import CallingBack
 from services.consent.http.door import ConsentDoor, PageProtocol, make_app
@@ -94,11 +95,12 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     log, definitions, new_id = ConsentLog(pool, writer, roll, progress, now_us), Definitions(pool), id_maker(now_us)
     decisions, persons = Decisions(pool), Persons(pool, now_us)
     keyring = FileKeyring(Path(settings.keyring_file))
-    consent = Consent(persons, decisions, definitions, log, new_id, keyring.lookup_key)
+    looking_up = LookingUp(pool)
+    consent = Consent(persons, Guardians(looking_up), decisions, definitions, log, new_id, keyring.lookup_key)
     registry = Registry(definitions, log, new_id)
     publisher = CallersPublisher(client, registry.callers)
     registry.on_callers = publisher.tell
-    checks = Checks(persons, LookingUp(pool), log)
+    checks = Checks(persons, looking_up, log)
     relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
     log.on_committed = relay.tell
     api = ConsentApi(consent, checks, progress, keyring.lookup_key)

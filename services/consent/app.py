@@ -10,6 +10,7 @@ from services.consent.domain.asking import answers_a_question, asked_too_early
 from services.consent.domain.confirming import Confirm, RequestConfirmation
 from services.consent.domain.ledger import Instant, Ledger, RecordDecision, evolve, fold, record_decision
 from services.consent.domain.unsubscribing import Link, withdrawal
+from services.consent.guardians import Guardians
 from services.consent.persons import Persons
 from services.consent.views import Decisions, Definitions, Placed
 from services.consent.writing import ConsentLog
@@ -23,9 +24,17 @@ from shared.ids import NewId, to_text
 
 class Consent:
     def __init__(
-        self, persons: Persons, decisions: Decisions, definitions: Definitions, log: ConsentLog, new_id: NewId, token_key: bytes
+        self,
+        persons: Persons,
+        guardians: Guardians,
+        decisions: Decisions,
+        definitions: Definitions,
+        log: ConsentLog,
+        new_id: NewId,
+        token_key: bytes,
     ) -> None:
         self._persons = persons
+        self._guardians = guardians
         self._decisions = decisions
         self._definitions = definitions
         self._token_key = token_key
@@ -35,7 +44,7 @@ class Consent:
     async def record_decision(self, command: RecordDecision, timeout_s: float) -> tuple[Placed[DecisionRecorded], int]:
         """The decision, and how many live readers enforce it.
 
-        Raises what record_decision does, and DeadlineExceeded (NOT_YET_ENFORCED): it is recorded, but some reader
+        Raises what record_decision and check_guardian do, and DeadlineExceeded (NOT_YET_ENFORCED): it is recorded, but some reader
         may still serve without it; the same command waits again.
         """
         [found], readers = await self.record_decisions([command], timeout_s)
@@ -60,11 +69,16 @@ class Consent:
         return found, await self._log.enforced(max(one.pos for one in placed), until, facts)
 
     async def request_confirmation(self, command: RequestConfirmation, timeout_s: float) -> tuple[Placed[DecisionRecorded], str]:
-        """The grant that waits, and the token that confirms it. Raises what confirming.request_confirmation does, and DeadlineExceeded."""
+        """The grant that waits, and the token that confirms it.
+
+        Raises what confirming.request_confirmation and check_guardian do, and DeadlineExceeded.
+        """
         until = asyncio.get_running_loop().time() + timeout_s
         async with self._log.turn() as now:
             ledger, earlier = await self._ledger([command.decision])
             events = confirming.request_confirmation(ledger, command, now, self._new_id, self._token_key)
+            for refused in (await self._guardians.check(ledger, events)).values():
+                raise refused
             placed = (earlier | await self._append(events))[command.decision.request_id]
         decision = placed.event
         await self._log.enforced(placed.pos, until, {"decision_id": to_text(decision.decision_id)})
@@ -115,8 +129,9 @@ class Consent:
                 outcome, events = refused, []
             ledger, made = reduce(evolve, events, ledger), made + events
             outcomes.append(outcome)
-        known = earlier | await self._append(made)
-        return [known[one] if isinstance(one, str) else one for one in outcomes]
+        refusals = await self._guardians.check(ledger, made)
+        known = earlier | await self._append([one for one in made if one.request_id not in refusals])
+        return [refusals.get(one) or known[one] if isinstance(one, str) else one for one in outcomes]
 
     async def _ledger(self, commands: Sequence[RecordDecision]) -> tuple[Ledger, dict[str, Placed[DecisionRecorded]]]:
         """What bears on the commands, and by request id what was recorded before. Within a turn."""

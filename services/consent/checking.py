@@ -109,7 +109,7 @@ class Checks:
 
     async def person(self, named: Named) -> Person:
         """As it is now. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
-        found = _person(named, await self._look_up(EVERY_PURPOSE, [named], NOW))
+        found = person_of(named, await self._look_up(EVERY_PURPOSE, [named], NOW))
         if isinstance(found, CustomerError):
             raise found
         return found
@@ -130,7 +130,7 @@ class Checks:
     ) -> list[Brief | CustomerError]:
         at, found = self._log.at(instant), list[Brief | CustomerError]()
         for one in named:
-            person = one if isinstance(one, CustomerError) else _person(one, looked)
+            person = one if isinstance(one, CustomerError) else person_of(one, looked)
             if isinstance(person, CustomerError):
                 found.append(person)
             else:
@@ -141,7 +141,7 @@ class Checks:
         return found
 
 
-def _person(one: Named, looked: Looked) -> Person | CustomerError:
+def person_of(one: Named, looked: Looked) -> Person | CustomerError:
     """The identifiers that are theirs, or why nothing is told of them."""
     customer = looked.owners.get(one.value_hash) if isinstance(one, ByIdentifier) else one
     if customer is None:

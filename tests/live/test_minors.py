@@ -130,6 +130,40 @@ async def test_what_a_parent_authorised_counts(shop: Shop, desk: Desk) -> None:
     assert (found.reason, len(found.evidence)) == ("MINOR", 2), "the age, and the withdrawal besides"
 
 
+async def test_who_authorises_it_is_neither_the_child_nor_another_one(shop: Shop, desk: Desk) -> None:
+    anna, phone, ben, offers = an_email(), an_email(), an_email(), await desk.offers()
+    _, fresh = await shop.founded(anna, phone)
+    await desk.age(anna)
+    said = await desk.age(ben)
+    assert await desk.reason(phone, offers, at_least_as_fresh=[fresh]) == "MINOR"
+    for guardian, reason in ((anna, "GUARDIAN_IS_THE_PERSON"), (phone, "GUARDIAN_IS_THE_PERSON"), (ben, "GUARDIAN_IS_A_MINOR")):
+        by = pb.ParentalAuthorisation(guardian=guardian, verified_by="checkbox")
+        wanted = pb.RecordDecisionRequest(
+            request_id=str(uuid4()), identifier=anna, purpose=offers, outcome=GRANTED, parental_authorisation=by
+        )
+        assert await refusal(shop.calls.RecordDecision(wanted)) == ("FAILED_PRECONDITION", reason)
+        batch = await shop.calls.RecordDecisions(pb.RecordDecisionsRequest(decisions=[wanted]), timeout=DEADLINE_S)
+        assert [one.refusal.reason for one in batch.results] == [reason]
+    assert [one.outcome for one in await shop.decisions(anna)] == [pb.OUTCOME_AGE_KNOWN], "nothing of it is recorded"
+    await desk.correct(said.age_id, under=40, at_least=30)
+    await shop.decide(anna, offers, GRANTED, parental_authorisation=by)
+    assert await desk.reason(anna, offers) == "CONSENT_GRANTED"
+
+
+async def test_who_turns_out_to_be_the_child_has_authorised_nothing_as_long_as_they_are(shop: Shop, desk: Desk) -> None:
+    anna, mum, offers = an_email(), an_email(), await desk.offers()
+    (child, _), (parent, fresh) = [await shop.founded(one) for one in (anna, mum)]
+    await desk.age(anna)
+    by = pb.ParentalAuthorisation(guardian=mum, verified_by="checkbox")
+    await shop.decide(anna, offers, GRANTED, parental_authorisation=by)
+    assert await desk.reason(anna, offers, at_least_as_fresh=[fresh]) == "CONSENT_GRANTED"
+    edge = merged(child, parent)
+    joined = await shop.publish(*edge)
+    assert await desk.reason(anna, offers, at_least_as_fresh=[joined]) == "MINOR"
+    parted = await shop.publish(*split(edge))
+    assert await desk.reason(anna, offers, at_least_as_fresh=[parted]) == "CONSENT_GRANTED"
+
+
 async def test_what_needs_no_consent_is_opted_in_to_by_a_minor_or_their_parent(shop: Shop, desk: Desk) -> None:
     """CCPA, 1798.120(c): under 16 nothing is sold without an opt-in; from 13 on their own."""
     ads = await desk.offers(registry_pb2.LEGAL_BASIS_LEGITIMATE_INTEREST, minors_opt_in_from=13)

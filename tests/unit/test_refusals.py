@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from c360.common.v1.common_pb2 import Position
 from c360.consent.v1 import evidence_pb2
@@ -20,6 +21,7 @@ from services.consent.api.evidence import EvidenceApi
 from services.consent.domain import definitions, receipts, receiving, rights
 from services.consent.domain.callers import check_override
 from services.consent.domain.confirming import Confirm, RequestConfirmation, confirmation, hash_of
+from services.consent.domain.guardians import check_guardian
 from services.consent.domain.ledger import RecordDecision
 from services.consent.domain.rights_commands import Acknowledge, Begin, CheckIdentity, Receive, Refuse
 from services.consent.http.opendsr_file import OpenDsrFile, Processor
@@ -40,7 +42,8 @@ from shared import access_tokens
 from shared.access_tokens import TokenFile
 from shared.errors import CustomerError
 from shared.events.callers import OverrideDefined
-from shared.events.consent import DecisionRecorded, PurposeDefined
+from shared.events.consent import DecisionRecorded, KnownAge, ParentalAuthorisation, PurposeDefined
+from shared.instants import DAY
 from shared.rpc.edge import POSITIONS_AT_MOST, freshness
 from shared.rpc.log import LOG_KEY, LogApi
 from shared.rpc.paging import PAGE_MAX
@@ -86,6 +89,27 @@ def wanted() -> RecordDecision:
 def confirmed_at(instant: int) -> Any:
     waiting = a_decision(confirm_by=200, token_sha256=hash_of("token"))
     return confirmation(waiting, [], -1, Confirm(request_id="c", token="token", confirmed_at=instant), 1_000)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "known_at", "reason"),
+    [
+        ((HASH, b"g" * 16), [], "GUARDIAN_IS_THE_PERSON"),
+        ((HASH,), [-DAY], "GUARDIAN_IS_A_MINOR"),
+        ((HASH,), [-4 * 366 * DAY], ""),  # grown up since
+        ((HASH,), [], ""),
+    ],
+)
+def test_a_guardian_who_may_not_be_one(theirs: tuple[bytes, ...], known_at: list[int], reason: str) -> None:
+    purpose = PurposeDefined(
+        request_id="p", name="offers", version=1, description="", legal_basis="consent", traits=(), minors_under=16
+    )
+    mother = ParentalAuthorisation(guardian_hash=b"g" * 16, verified_by="signed form")
+    age = KnownAge(under=16, at_least=13, **SAID)
+    said = [a_decision(outcome="age_known", age=age, decided_at=100 + at) for at in known_at]
+    assert reason_of(lambda: check_guardian(purpose, a_decision(authorised=mother), theirs, said)) == reason
+    self_made = msgspec.structs.replace(mother, guardian_hash=HASH)
+    assert reason_of(lambda: check_guardian(purpose, a_decision(authorised=self_made), (), ())) == "GUARDIAN_IS_THE_PERSON"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ class ConfirmationServiceServicer:
         request id. It answers when every live reader enforces it.
         Errors: INVALID_ARGUMENT (CONFIRMATION_UNKNOWN, CONFIRMATION_TOO_EARLY, METHOD_INVALID, INSTANT_IN_FUTURE, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
         REQUEST_ID_MISSING, REQUEST_ID_INVALID), FAILED_PRECONDITION (CONFIRMATION_USED, CONFIRMATION_LAPSED, CONFIRMATION_OVERTAKEN: the person decided
-        otherwise since, or was erased), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+        otherwise since, or was erased; and of a guardian as RequestConfirmation), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,7 @@ class ConfirmationServiceStub:
     request id. It answers when every live reader enforces it.
     Errors: INVALID_ARGUMENT (CONFIRMATION_UNKNOWN, CONFIRMATION_TOO_EARLY, METHOD_INVALID, INSTANT_IN_FUTURE, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
     REQUEST_ID_MISSING, REQUEST_ID_INVALID), FAILED_PRECONDITION (CONFIRMATION_USED, CONFIRMATION_LAPSED, CONFIRMATION_OVERTAKEN: the person decided
-    otherwise since, or was erased), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    otherwise since, or was erased; and of a guardian as RequestConfirmation), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
 
 @_typing.type_check_only
@@ -63,7 +63,7 @@ class ConfirmationServiceAsyncStub(ConfirmationServiceStub):
     request id. It answers when every live reader enforces it.
     Errors: INVALID_ARGUMENT (CONFIRMATION_UNKNOWN, CONFIRMATION_TOO_EARLY, METHOD_INVALID, INSTANT_IN_FUTURE, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
     REQUEST_ID_MISSING, REQUEST_ID_INVALID), FAILED_PRECONDITION (CONFIRMATION_USED, CONFIRMATION_LAPSED, CONFIRMATION_OVERTAKEN: the person decided
-    otherwise since, or was erased), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+    otherwise since, or was erased; and of a guardian as RequestConfirmation), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
     """
 
 class ConfirmationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -91,7 +91,7 @@ class ConfirmationServiceServicer(metaclass=_abc_1.ABCMeta):
         request id. It answers when every live reader enforces it.
         Errors: INVALID_ARGUMENT (CONFIRMATION_UNKNOWN, CONFIRMATION_TOO_EARLY, METHOD_INVALID, INSTANT_IN_FUTURE, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
         REQUEST_ID_MISSING, REQUEST_ID_INVALID), FAILED_PRECONDITION (CONFIRMATION_USED, CONFIRMATION_LAPSED, CONFIRMATION_OVERTAKEN: the person decided
-        otherwise since, or was erased), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
+        otherwise since, or was erased; and of a guardian as RequestConfirmation), ABORTED (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (NOT_YET_ENFORCED).
         """
 
 def add_ConfirmationServiceServicer_to_server(servicer: ConfirmationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

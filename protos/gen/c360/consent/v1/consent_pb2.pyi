@@ -175,7 +175,9 @@ class ParentalAuthorisation(_message.Message):
     """The keyed hash of their identifier, hexadecimal. Ours; ignored on input."""
     @_builtins.property
     def guardian(self) -> _common_pb2.Identifier:
-        """An identifier of theirs. Its keyed hash is kept. Required; empty in answers."""
+        """An identifier of theirs, none of the child's. Its keyed hash is kept, and counts for nothing as long as it is the child's. Required; empty
+        in answers.
+        """
 
     def __init__(
         self,

@@ -77,7 +77,8 @@ class ConsentServiceServicer:
         Errors: INVALID_ARGUMENT (PURPOSE_UNKNOWN, IDENTIFIER_INVALID, OUTCOME_MISSING, REQUEST_ID_MISSING, REQUEST_ID_INVALID,
         INSTANT_IN_FUTURE, METHOD_INVALID, CONFIRMED_INVALID, AGE_INVALID, PROOF_INVALID, NOTICE_UNKNOWN, NOTICE_NOT_SHOWN,
         NOTHING_TO_DECIDE: the purpose stands on a contract or the law, OUTCOME_DOES_NOT_FIT: one opts in to no consent, NO_CONTACT_POINT: a
-        grant for something that the purpose isn't decided by), ABORTED
+        grant for something that the purpose isn't decided by, AUTHORISATION_INVALID), FAILED_PRECONDITION (GUARDIAN_IS_THE_PERSON: the guardian is
+        or may be who it is decided of, GUARDIAN_IS_A_MINOR: the guardian was known to be too young for the purpose then), ABORTED
         (REQUEST_ID_REUSED), DEADLINE_EXCEEDED (recorded, but not yet acknowledged everywhere: repeat the same request id).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
