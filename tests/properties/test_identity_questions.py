@@ -1,18 +1,19 @@
 """Laws of the review queue: what is asked of whom is a function of the facts, whatever came first and whatever of it is loaded."""
 
 from collections.abc import Callable, Sequence
-from itertools import permutations
+from itertools import combinations, permutations
+from math import inf
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.identity.graph.conclude import Concluded
-from services.identity.graph.facts import Node, Pair, pair
+from services.identity.graph.facts import Evidence, Match, Node, Pair, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.questions import Question, questions
 from services.identity.graph.resolve import Partition
-from services.identity.graph.rules import DEFAULT_RULES, Rules
+from services.identity.graph.rules import DEFAULT_RULES, REVIEW_WEIGHT, Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_region import match, seen_of
 from tests.properties.test_identity_resolve import EXCLUSIVE, TIGHT, Sighting, nodes, pairs
@@ -108,6 +109,29 @@ def test_who_may_be_one_when_decisions_of_a_third_are_taken_back_is_asked_in_any
             again = played([*steps, *order])
             check(again)
             assert len(again.queue) == 1
+
+
+known = [node(f"u{number}") for number in range(4)]
+some_of_them = st.sets(st.sampled_from([pair(*two) for two in combinations(known, 2)]))
+
+
+def matching(joined: set[Pair], alike: set[Pair], times: Sequence[int]) -> Store:
+    """Of matches that weigh the same: which event each names hangs on what had been said when it was found."""
+    store = played([see(f"u{number}", at=number) for number in range(len(known))])
+    for two in sorted(joined, key=sorted):
+        store.take_decision("forced", two)
+    found = zip(sorted(alike, key=sorted), times, strict=False)
+    store.match({two: Match(REVIEW_WEIGHT, -inf, Evidence(at, b"said")) for two, at in found}, {})
+    check(store)
+    return store
+
+
+@given(some_of_them, some_of_them, st.permutations(range(6)))
+@example({pair(known[0], known[2])}, {pair(known[0], known[1]), pair(known[1], known[2])}, [1, 0, 2, 3, 4, 5])
+def test_of_matches_that_weigh_the_same_it_says_the_same_one_whichever_was_said_first(
+    joined: set[Pair], alike: set[Pair], times: Sequence[int]
+) -> None:
+    assert asked(matching(joined, alike, times)) == asked(matching(joined, alike, range(6)))
 
 
 few = st.builds(

@@ -61,6 +61,31 @@ def test_every_field_is_what_its_latest_event_said(said: list[tuple[Any, int]]) 
     assert latest(found.values()) == max((one.evidence for one in found.values() if one.parts), default=Evidence(0, b""))
 
 
+@given(said, said, st.randoms(use_true_random=False))
+def test_what_makes_two_alike_is_the_same_in_any_order_of_what_was_said(mine: list[Any], its: list[Any], random: Any) -> None:
+    """Compared whenever one of the two is somebody else by what was said (`comparing.Comparing`)."""
+    statements = [(i, heard(*one, n)) for i, told in ((b"a", mine), (b"b", its)) for n, one in enumerate(told)]
+    at_once = {i: kept(i, [one for j, one in statements if i == j]) for i in (b"a", b"b")}
+    random.shuffle(statements)
+    bit_by_bit, like = {i: kept(i, []) for i in (b"a", b"b")}, COMPARER.compare(kept(b"a", []), kept(b"b", []))
+    for number, (i, _) in enumerate(statements):
+        now = kept(i, [one for j, one in statements[: number + 1] if i == j])
+        same, bit_by_bit[i] = now.person == bit_by_bit[i].person, now
+        if not same and (found := COMPARER.compare(bit_by_bit[b"a"], bit_by_bit[b"b"])) and not (like and like.says_as(found)):
+            like = found
+    expected = COMPARER.compare(at_once[b"a"], at_once[b"b"])
+    assert like is not None
+    assert expected is not None
+    assert like.says_as(expected)
+
+
+def kept(record: bytes, statements: list[dict[str, Said]]) -> Kept:
+    merged: dict[str, Said] = {}
+    for one in statements:
+        merged = merge(merged, one)
+    return Kept(record, record, "web", person_of(merged), latest(merged.values()))
+
+
 @dataclass
 class Tables:
     """As `record_tables` keeps them: what is known of pairs is what blocks proposed so far."""

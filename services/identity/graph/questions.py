@@ -159,6 +159,8 @@ def _reason(rejected: Rejected, rules: Rules) -> str:
 
 
 def _strength(rejected: Rejected, rules: Rules) -> tuple[object, ...]:
-    link = rejected.link
-    seen_first = link.weight is not None, -(link.weight or 0.0)
-    return REASONS.index(_reason(rejected, rules)), *seen_first, link.evidence, link.strong, link.weak
+    """Of matches that weigh the same not the evidence decides: which event they name hangs on what had been said when they were found."""
+    link, why = rejected.link, REASONS.index(_reason(rejected, rules))
+    if link.weight is None:
+        return why, False, link.evidence, link.strong, link.weak
+    return why, True, -link.weight, link.strong, link.weak

@@ -60,7 +60,9 @@ class Likeness(NamedTuple):
         return self.weight if self.witnessed else -inf
 
     def says_as(self, other: "Likeness") -> bool:
-        """An event that says again what is known changes nothing."""
+        """An event that says again what is known changes nothing. This much is a function of what is said; the rest, such as which events said so,
+        is as it was when it was found.
+        """
         return self[:8] == other[:8]
 
     def agreed(self) -> Agreement:
