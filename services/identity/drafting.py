@@ -8,10 +8,10 @@ from services.identity.domain.sighting import Proposal
 from services.identity.graph.causes import NOBODY, Causes, along
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph.questions import Question, questions, revise
+from services.identity.graph.questions import Question
 from services.identity.graph.region import Settled
 from services.identity.graph.resolve import Link, Partition
-from services.identity.graph.resting import awake, stirred
+from services.identity.graph.resting import review, stirred
 from services.identity.graph.rules import Rules
 from services.identity.ledger import IDENTITY_PARTITION
 from services.identity.tables.regions import Loaded
@@ -163,8 +163,7 @@ class _Writer:
         for proposal_id in stirred(resting, known, self._loaded.here):
             self._drafting.woken.append(proposal_id)
             del resting[proposal_id]
-        asked = awake(questions(known, partition, self._why.rules), resting, known)
-        revision = revise(self._loaded.proposals, asked, known, partition)
+        revision = review(self._loaded.proposals, resting, known, partition, self._why.rules)
         for proposal_id in revision.withdrawn:
             self._withdraw(proposal_id, self._loaded.proposals[proposal_id])
         for proposal_id, question in revision.amended.items():

@@ -7,7 +7,7 @@ import pytest
 
 from services.identity.activating import ActivateRules, Activator
 from services.identity.composition import Parts
-from services.identity.domain.decision import Act
+from services.identity.domain.decision import Act, Decide, Party
 from services.identity.graph.facts import Node
 from services.identity.graph_writer import GraphWriter
 from services.identity.rebuild import rebuild, told
@@ -19,7 +19,7 @@ from shared.ids import id_maker
 from shared.instants import DAY, now_us
 from tests.live.identity_life import _unchecked
 from tests.live.test_identity import Store, event_of, store
-from tests.live.test_identity_questions import asked, decide
+from tests.live.test_identity_questions import asked, decide, open_now, seen
 
 __all__ = ["store"]  # the fixture
 
@@ -85,6 +85,47 @@ async def test_what_else_settles_them_leaves_it_at_rest(store: Store, settled: C
     assert ASKED[0] not in await asked(store, "u1", "u2")
     await parts.unifier.unify([names("10", "u1", "both")], 4, [])
     assert ASKED[0] in await asked(store, "u1", "u2")
+
+
+def of_too_many_addresses(user_first: bool) -> list[RawEvent]:
+    """Whose customer the card is linked to hangs on what came first."""
+    first = seen(2, "first", anonymous_id="a2", traits={"email": "e1@shop.example"}, card="c0")
+    rest = [seen(1, "user", user_id="u0", card="c0")]
+    rest += [seen(2 + n, f"has {n}", user_id="u0", traits={"email": f"e{n}@shop.example"}) for n in (1, 2, 3, 4, 5, 7)]
+    return [*rest, first] if user_first else [first, *rest]
+
+
+@pytest.mark.parametrize("user_first", [True, False])
+async def test_split_by_hand_with_nobody_seen_it_rests_for_those_of_whom_it_was_asked(store: Store, user_first: bool) -> None:
+    parts = await store.parts()
+    sixth = seen(9, "last", anonymous_id="a9", traits={"email": "e6@shop.example"}, card="c0")
+    for sequence, one in enumerate([*of_too_many_addresses(user_first), sixth], 1):
+        await parts.unifier.unify([one], sequence, [])
+    assert len(await open_now(store)) == 2
+    assert await Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us)).expire() == 2
+    ends = [Party(value_hash=store.hash_of(*named)) for named in (("user_id", "u0"), ("email", "e1@shop.example"))]
+    split = Decide(request_id="apart", act="split", one=ends[0], other=ends[1], decided_by="desk", reason="a mistake")
+    await parts.decider.decide(split)
+    assert await open_now(store) == []
+    await parts.unifier.unify([seen(20, "again", user_id="u0")], 20, [])
+    assert await open_now(store) != []
+    found = await rebuild(store.settings, mend=False)
+    assert found.same, "\n".join(told(found))
+
+
+async def test_what_is_open_stays_open_when_one_of_its_two_is_joined_to_somebody_whose_question_rests(store: Store) -> None:
+    parts = await store.parts()
+    await parts.unifier.unify(
+        [names("1", "u1", "both"), names("2", "u2", "both"), names("3", "u2", "hers"), names("4", "u3")], 1, []
+    )
+    assert await Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us)).expire() == 1
+    await parts.unifier.unify([names("5", "u3", "hers")], 2, [])
+    before = await open_now(store)
+    assert await asked(store, "u1", "u2", "u3") == [("TWO_KNOWN_PEOPLE", ["u2", "u3"])]
+    made = await decide(parts.decider, store, "merge", "u1", "u3")
+    assert await open_now(store) == before
+    await parts.decider.withdraw("back", made, "desk", "a mistake")
+    assert await open_now(store) == before
 
 
 async def test_why_names_what_rests_and_what_rested_by_what_was_known(store: Store) -> None:

@@ -11,9 +11,9 @@ from services.identity.graph.causes import NOBODY, Causes
 from services.identity.graph.conclude import Concluded, Conclusion
 from services.identity.graph.crowding import told_by
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
-from services.identity.graph.questions import Question, questions, revise
+from services.identity.graph.questions import Question
 from services.identity.graph.region import Region, Seen, Settled, settle
-from services.identity.graph.resting import Two, awake, stirred
+from services.identity.graph.resting import review, stirred
 from services.identity.graph.rules import Rules
 
 Value = TypeVar("Value")
@@ -31,7 +31,7 @@ class Store:
     loaded: set[Node] = field(default_factory=set)
     largest: int = 0
     queue: dict[bytes, Question] = field(default_factory=dict)  # the open questions
-    resting: dict[bytes, Two] = field(default_factory=dict)  # those that expired
+    resting: dict[bytes, Question] = field(default_factory=dict)  # those that expired
     ended: dict[bytes, Evidence] = field(default_factory=dict)  # questions that were withdrawn, by what
     reviewed: set[bytes] = field(default_factory=set)  # of these, those that were at hand last
 
@@ -43,8 +43,8 @@ class Store:
         news = [one for one in seen if met[one] or not self._known(one)]
         settled = self._settle(self.load({node for one in news for node in one.nodes}, news), news, [one.resolving for one in seen])
         if left := self.resting.keys() & {found for ids in met.values() for found in ids} - self.reviewed:
-            founder = {customer: node for node, customer in self.whole.known.own.items()}
-            self.unsettled |= {founder[end] for found in left for end in self.resting.pop(found)}
+            linked = {node.value_hash: node for node in self.whole.known.links}
+            self.unsettled |= {linked[end] for found in left for end in self.resting.pop(found).ends if end in linked}
             self._settle(self.load(set()), [])
         return settled
 
@@ -57,8 +57,7 @@ class Store:
     def expire(self, ids: Collection[bytes]) -> None:
         """As `reviewing.Expiry`."""
         for found in ids:
-            question = self.queue.pop(found)
-            self.resting[found] = question.one, question.other
+            self.resting[found] = self.queue.pop(found)
 
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""
@@ -106,12 +105,12 @@ class Store:
         """As `drafting`, of those questions of which both customers are at hand; `seen` are customers."""
         here = region.known.founding_numbers.keys()
         mine = {found: one for found, one in self.queue.items() if {one.one, one.other} <= here}
-        resting = {found: two for found, two in self.resting.items() if here >= {*two}}
+        linked = {node.value_hash for node in region.known.links}
+        resting = {found: one for found, one in self.resting.items() if linked >= {*one.ends}}
         self.reviewed = set(resting)
         for found in stirred(resting, region.known, seen):
             del resting[found], self.resting[found]
-        asked = awake(questions(region.known, settled.partition, self.rules), resting, region.known)
-        revision = revise(mine, asked, region.known, settled.partition)
+        revision = review(mine, resting, region.known, settled.partition, self.rules)
         self.queue |= revision.amended | {self.new_id(): question for question in revision.new}
         why = Causes(region, settled, self.rules, {}, {}, otherwise)
         here_by_hash = {node.value_hash: node for node in region.known.links}
@@ -238,7 +237,11 @@ class Store:
             whole.resolving.discard(node)
         whole.known.edges = {m: e for m, e in whole.known.edges.items() if customers.isdisjoint(e)}
         self.queue = {found: one for found, one in self.queue.items() if customers.isdisjoint((one.one, one.other))}
-        self.resting = {found: two for found, two in self.resting.items() if customers.isdisjoint(two)}
+        self.resting = {
+            found: one
+            for found, one in self.resting.items()
+            if customers.isdisjoint((one.one, one.other)) and {node.value_hash for node in gone}.isdisjoint(one.ends)
+        }
         undecided = {decided for decided in whole.facts.forced | whole.facts.forbidden if not decided.isdisjoint(gone)}
         whole.facts.forced -= undecided
         whole.facts.forbidden -= undecided

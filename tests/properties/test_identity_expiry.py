@@ -10,31 +10,34 @@ from hypothesis import strategies as st
 
 from services.identity.graph.facts import Node, Pair, pair
 from services.identity.graph.ownership import divide
+from services.identity.graph.questions import questions
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.graph_store import Store
-from tests.properties.test_identity_questions import Said, asked, few, node, should_be
+from tests.properties.test_identity_questions import Said, asked, by_people, few, node, should_be
 from tests.properties.test_identity_region import match, seen_of
 from tests.properties.test_identity_resolve import CROWDED, EXCLUSIVE, TIGHT, Sighting, nodes, pairs
 
 
 class Queue:
-    """A store, and beside it what rests, of all facts together: by the identifiers that founded the two."""
+    """A store, and beside it what rests, of all facts together: by the identifiers that it was asked of."""
 
     def __init__(self, rules: Rules) -> None:
         self.store = Store(rules)
         self.resting: list[tuple[Node, Node]] = []
+        self.open: dict[bytes, tuple[bytes, bytes]] = {}  # questions, by id: which identifiers they ask of
 
     def see(self, unit: Sequence[Sighting]) -> None:
         seen = [seen_of(one, self.store.rules) for one in unit]
         self.store.take(seen)
         here = {self.group(one.resolving) for one in seen}
-        self.resting = [two for two in self.resting if here.isdisjoint(map(self.group, two))]
+        links = self.store.whole.known.links
+        self.resting = [two for two in self.resting if here.isdisjoint(self.group(end) for end in two if end in links)]
 
     def expire(self, chosen: Sequence[int]) -> None:
         open_now = sorted(self.store.queue)
         ids = {open_now[n % len(open_now)] for n in chosen} if open_now else set()
-        founder = {customer: one for one, customer in self.store.whole.known.own.items()}
-        self.resting += [(founder[self.store.queue[i].one], founder[self.store.queue[i].other]) for i in sorted(ids)]
+        linked = {one.value_hash: one for one in self.store.whole.known.links}
+        self.resting += [tuple(linked[end] for end in self.store.queue[i].ends) for i in sorted(ids)]  # type: ignore[misc]
         self.store.expire(ids)
 
     def group(self, one: Node) -> frozenset[Node]:
@@ -42,11 +45,29 @@ class Queue:
         return frozenset(found.nodes if found else {one})
 
     def should_be(self) -> Said:
-        quiet = {frozenset(map(self.group, two)) for two in self.resting}
-        return {two: said for two, said in should_be(self.store).items() if two not in quiet}
+        """What is asked anew."""
+        known, partition = self.store.whole.known, divide(self.store.whole.facts, self.store.rules)
+        quiet = {
+            frozenset(frozenset(partition.part_of[end].nodes) for end in two)
+            for two in self.resting
+            if known.links.keys() >= {*two}
+        }
+        awake = [
+            one
+            for one in partition.rejected
+            if frozenset(frozenset(partition.part_of[end].nodes) for end in (one.link.strong, one.link.weak)) not in quiet
+        ]
+        partition.rejected = awake
+        return by_people(known, dict(enumerate(questions(known, partition, self.store.rules).values())))
 
     def check(self) -> None:
-        assert asked(self.store) == self.should_be()
+        """What isn't asked anew was open before, and something speaks for it still."""
+        now, anew = asked(self.store), self.should_be()
+        assert {two: now.get(two) for two in anew} == anew
+        assert now.keys() <= should_be(self.store).keys()
+        kept = [i for i, one in self.store.queue.items() if not by_people(self.store.whole.known, {0: one}).keys() <= anew.keys()]
+        assert {i: self.store.queue[i].ends for i in kept}.items() <= self.open.items()
+        self.open = {i: one.ends for i, one in self.store.queue.items()}
 
 
 def said(*names: str, at: int) -> Sighting:
@@ -116,6 +137,36 @@ def test_nothing_else_brings_it_back() -> None:
         step()
         queue.check()
         assert not any(frozenset(map(queue.group, (node("u1"), node("u2")))) == two for two in asked(queue.store))
+
+
+def test_what_is_open_stays_open_when_people_join_one_of_its_two_to_somebody_whose_question_rests() -> None:
+    queue = expired([*ASKED[:2], said("u2", "e2", at=3), said("u3", at=3)])
+    queue.see([said("u3", "e2", at=9)])
+    still_open = dict(queue.store.queue)
+    assert len(still_open) == 1
+    queue.store.take_decision("forced", pair(node("u1"), node("u3")))
+    queue.check()
+    assert queue.store.queue == still_open
+    queue.store.withdraw("forced", pair(node("u1"), node("u3")))
+    queue.check()
+    assert queue.store.queue == still_open
+
+
+def test_split_by_hand_with_nobody_seen_it_rests_for_those_of_whom_it_was_asked_in_any_order() -> None:
+    """Whose the card is as a customer hangs on what came first."""
+    first, rest = (
+        said("e1", "c0", at=2),
+        [said("u0", "c0", at=1), *(said("u0", f"e{n}", at=2 + n) for n in range(1, 6)), said("u0", "e7", at=8)],
+    )
+    for order in ([*rest, first], [first, *rest]):
+        queue = Queue(DEFAULT_RULES)
+        for one in (*order, said("e6", "c0", at=9)):
+            queue.see([one])
+        queue.expire(range(len(queue.store.queue)))
+        assert len(queue.resting) == 2
+        queue.store.take_decision("forbidden", pair(node("u0"), node("e1")))
+        queue.check()
+        assert asked(queue.store) == {}
 
 
 a_step = st.one_of(

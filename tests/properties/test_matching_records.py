@@ -64,7 +64,7 @@ def test_every_field_is_what_its_latest_event_said(said: list[tuple[Any, int]]) 
 @given(said, said, st.randoms(use_true_random=False))
 def test_what_makes_two_alike_is_the_same_in_any_order_of_what_was_said(mine: list[Any], its: list[Any], random: Any) -> None:
     """Compared whenever one of the two is somebody else by what was said (`comparing.Comparing`)."""
-    statements = [(i, heard(*one, n)) for i, told in ((b"a", mine), (b"b", its)) for n, one in enumerate(told)]
+    statements = [(i, heard(traits, at, n)) for i, told in ((b"a", mine), (b"b", its)) for n, (traits, at) in enumerate(told)]
     at_once = {i: kept(i, [one for j, one in statements if i == j]) for i in (b"a", b"b")}
     random.shuffle(statements)
     bit_by_bit, like = {i: kept(i, []) for i in (b"a", b"b")}, COMPARER.compare(kept(b"a", []), kept(b"b", []))

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.identity.graph.conclude import Concluded
-from services.identity.graph.questions import Question, questions, revise
+from services.identity.graph.questions import Question
 from services.identity.graph.resolve import Partition
-from services.identity.graph.resting import Two, awake
+from services.identity.graph.resting import review
 from services.identity.graph.rules import Rules
 
 
@@ -19,10 +19,15 @@ class AskedAnew:
     new: set[frozenset[bytes]] = field(default_factory=set)
 
     def take(
-        self, open_now: Mapping[bytes, Question], resting: Mapping[bytes, Two], known: Concluded, partition: Partition, rules: Rules
+        self,
+        open_now: Mapping[bytes, Question],
+        resting: Mapping[bytes, Question],
+        known: Concluded,
+        partition: Partition,
+        rules: Rules,
     ) -> None:
         """Of a region that is settled; a question may be seen from several."""
-        revision = revise(open_now, awake(questions(known, partition, rules), resting, known), known, partition)
+        revision = review(open_now, resting, known, partition, rules)
         canonical = known.canonical()
         self.withdrawn |= set(revision.withdrawn)
         self.amended |= revision.amended.keys()

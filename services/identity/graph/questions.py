@@ -21,6 +21,9 @@ REASONS = (
 )  # strongest first: what was seen, then what is alike
 
 
+Parts = frozenset[int]  # ids of two parts of a partition, each of what evidence joins
+
+
 class Question(NamedTuple):
     """`one` and `other` are customers; `weight` is of a match, in bits, and `doubts` are why that isn't certain.
 
@@ -48,13 +51,16 @@ class Revision(NamedTuple):
     new: list[Question]
 
 
-def questions(known: Concluded, partition: Partition, rules: Rules) -> dict[frozenset[bytes], Question]:
-    """By the two customers that answer for them; none while one of the two is nobody's."""
+def questions(
+    known: Concluded, partition: Partition, rules: Rules, quiet: Collection[Parts] = ()
+) -> dict[frozenset[bytes], Question]:
+    """By the two customers that answer for them; none while one of the two is nobody's, nor of what is `quiet`."""
     canonical, found = known.canonical(), dict[frozenset[bytes], Question]()
     asked = [one for one in partition.rejected if is_question(one, partition, rules)]
     for rejected in sorted(asked, key=lambda one: _strength(one, rules)):
         link = rejected.link
-        if link.strong in known.links and link.weak in known.links and link.evidence is not None:
+        parts = frozenset(id(partition.part_of[end]) for end in (link.strong, link.weak)) if quiet else frozenset()
+        if link.strong in known.links and link.weak in known.links and link.evidence is not None and parts not in quiet:
             (one, mine), (other, its) = sorted((known.links[end], end.value_hash) for end in (link.strong, link.weak))
             if canonical[one] != canonical[other]:
                 why = _reason(rejected, rules), link.evidence, link.weight, rejected.doubts
@@ -64,16 +70,25 @@ def questions(known: Concluded, partition: Partition, rules: Rules) -> dict[froz
 
 
 def revise(
-    open_now: Mapping[bytes, Question], asked: Mapping[frozenset[bytes], Question], known: Concluded, partition: Partition
+    open_now: Mapping[bytes, Question],
+    asked: Mapping[frozenset[bytes], Question],
+    known: Concluded,
+    partition: Partition,
+    spoken_for: Collection[frozenset[bytes]] = (),
 ) -> Revision:
     """Of two customers the oldest question stays open; what nothing speaks for any more is withdrawn.
 
-    So is one about others of what people joined than the strongest speaks for: who accepted it would join those two, whom nobody showed to them.
+    Of those that are `spoken_for` and of whom nobody is asked anew what is open stays as it is.
+
+    Withdrawn is also one about others of what people joined than the strongest speaks for: who accepted it would join those two, whom nobody showed to them.
     """
     canonical, answered, revision = known.canonical(), set[frozenset[bytes]](), Revision([], {}, [])
     part_of = {node.value_hash: id(part) for node, part in partition.part_of.items()} if open_now else {}
     for question_id, question in sorted(open_now.items()):
         two = frozenset((canonical[question.one], canonical[question.other]))
+        if two in spoken_for and two not in asked and two not in answered:
+            answered.add(two)
+            continue
         parts, now = [[part_of.get(end) for end in one.ends] for one in (question, asked.get(two, question))]
         if two not in asked or two in answered or set(parts) != set(now):
             revision.withdrawn.append(question_id)

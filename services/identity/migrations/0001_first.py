@@ -268,7 +268,7 @@ def upgrade() -> None:
             state       text  NOT NULL DEFAULT 'open',
             closed_at   int8,
             seen_at     int8, -- of one that expired: when one of the two was seen again; until then it isn't asked anew
-            -- in no index, so that it is looked up by customer, whatever statistics say of how few rest
+            -- in no index, so that it is looked up by identifier, whatever statistics say of how few rest
             rests       bool NOT NULL GENERATED ALWAYS AS (state = 'expired' AND seen_at IS NULL) STORED,
             decision_id bytea, -- that accepted or declined it
             closed_by   bytea -- that, or the event, decision or version of the rules by which nothing speaks for it any more
@@ -276,6 +276,8 @@ def upgrade() -> None:
         CREATE UNIQUE INDEX proposals_by_pair ON proposals (customer, other) WHERE state = 'open';
         CREATE INDEX proposals_by_customer ON proposals (customer);
         CREATE INDEX proposals_by_other ON proposals (other);
+        CREATE INDEX proposals_by_end ON proposals (end_hash);
+        CREATE INDEX proposals_by_other_end ON proposals (other_end_hash);
         CREATE INDEX proposals_by_state ON proposals (state, pos, proposal_id);
         CREATE INDEX proposals_open ON proposals (proposed_at) WHERE state = 'open';
         CREATE TABLE seen_messages (

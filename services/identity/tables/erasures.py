@@ -132,6 +132,11 @@ async def erase(
     await region_saving.forget(connection, customers, hashes)
     await waiting.forget(connection, unlinked)
     await connection.execute("DELETE FROM proposals WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
+    await connection.execute(  # what was asked of theirs before it was somebody else's
+        "UPDATE proposals SET seen_at = $2 WHERE rests AND (end_hash = ANY($1::bytea[]) OR other_end_hash = ANY($1::bytea[]))",
+        list(hashes),
+        suppression.erased_at,
+    )
     await connection.execute(
         "UPDATE customers SET erased_by = $2 WHERE customer = ANY($1::bytea[])", list(customers), suppression.erasure_id
     )

@@ -10,7 +10,6 @@ from services.identity.graph.borders import met
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.questions import Question
 from services.identity.graph.region import Region, Seen
-from services.identity.graph.resting import Two
 from services.identity.graph.rules import Rules
 from services.identity.records.likeness import Likeness, RecordPair, best
 from services.identity.tables import bounds
@@ -36,7 +35,7 @@ class Loaded:
     unsettled: list[bytes] = field(default_factory=list)  # what erasures left
     sources: dict[bytes, str] = field(default_factory=dict)  # of the events at hand, by id
     proposals: dict[bytes, Question] = field(default_factory=dict)  # the open ones, by id
-    resting: dict[bytes, Two] = field(default_factory=dict)  # those that expired, by id
+    resting: dict[bytes, Question] = field(default_factory=dict)  # those that expired, by id
     here: set[bytes] = field(default_factory=set)  # with whom the events at hand stand
     forced: dict[Pair, Evidence] = field(default_factory=dict)  # when and by which decision
     forbidden: dict[Pair, Evidence] = field(default_factory=dict)
@@ -272,14 +271,15 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
         loaded.canonical_of[row["customer"]] = row["canonical"]
     for row in await pool.fetch(
         """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, rests FROM proposals
-           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND (state = 'open' OR rests)""",
+           WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'
+           UNION ALL SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, rests FROM proposals
+           WHERE end_hash = ANY($2::bytea[]) AND other_end_hash = ANY($2::bytea[]) AND rests""",
         customers,
+        list(loaded.nodes()),
     ):
-        if row["rests"]:
-            loaded.resting[row["proposal_id"]] = row["customer"], row["other"]
-            continue
         asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"]), (row["end_hash"], row["other_end_hash"])
-        loaded.proposals[row["proposal_id"]] = Question(row["customer"], row["other"], row["reason"], *asked_for)
+        questions = loaded.resting if row["rests"] else loaded.proposals
+        questions[row["proposal_id"]] = Question(row["customer"], row["other"], row["reason"], *asked_for)
     for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", customers):
         known.edges[row["merge_id"]] = row["customer"], row["other"]
         known.likely |= {row["merge_id"]} if row["likely"] else set()

@@ -1,4 +1,4 @@
-"""Questions that expired and rest: whose they are, by what events resolve by. They are rows of table `proposals`."""
+"""Questions that expired and rest: who holds the identifiers that they were asked of, by what events resolve by. They are rows of table `proposals`."""
 
 from collections.abc import Collection
 from typing import Any
@@ -19,16 +19,17 @@ class Resting:
         self._any = True
 
     async def about(self, hashes: Collection[bytes]) -> dict[bytes, set[bytes]]:
-        """By identifier hash, ids of those about the customer whom it leads to, or who is one with it; as it is stored."""
+        """By identifier hash, ids of those about what is linked to the customer whom it leads to, or who is one with it; as it is stored."""
         if not self._any or not hashes:
             return {}
         rows = await self._pool.fetch(
             """WITH met AS MATERIALIZED (
                     SELECT value_hash, canonical FROM unnest($1::bytea[]) AS seen (value_hash)
                     JOIN identifiers USING (value_hash) JOIN customers USING (customer))
-                SELECT value_hash, proposal_id FROM met JOIN customers AS one USING (canonical) CROSS JOIN LATERAL (
-                    SELECT proposal_id FROM proposals WHERE customer = one.customer AND rests UNION ALL
-                    SELECT proposal_id FROM proposals WHERE other = one.customer AND rests) AS found""",
+                SELECT met.value_hash, proposal_id FROM met JOIN customers AS one USING (canonical)
+                JOIN identifiers AS its ON its.customer = one.customer AND its.link_id IS NOT NULL CROSS JOIN LATERAL (
+                    SELECT proposal_id FROM proposals WHERE end_hash = its.value_hash AND rests UNION ALL
+                    SELECT proposal_id FROM proposals WHERE other_end_hash = its.value_hash AND rests) AS found""",
             list(hashes),
         )
         found: dict[bytes, set[bytes]] = {}
@@ -62,8 +63,8 @@ async def leave(connection: Any, proposal_ids: Collection[bytes], at: int) -> se
         return set()
     await wake(connection, proposal_ids, at)
     rows = await connection.fetch(
-        """SELECT value_hash FROM proposals JOIN identifiers AS i ON i.customer IN (proposals.customer, other)
-           WHERE own AND proposal_id = ANY($1::bytea[])""",
+        """SELECT value_hash FROM proposals JOIN identifiers ON value_hash IN (end_hash, other_end_hash)
+           WHERE link_id IS NOT NULL AND proposal_id = ANY($1::bytea[])""",
         list(proposal_ids),
     )
     hashes = {row["value_hash"] for row in rows}
