@@ -145,7 +145,8 @@ def re_derive(
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Make the answer of a read again from what it was made from, also a refusal, and tell whether it is the same. Exit code 1: it isn't."""
+    """Make the answer of a read again from what it was made from, also a refusal, and tell whether it is the same. Exit code 1: it isn't,
+    or can't be told any more after an erasure."""
     from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
 
     from services.cli import messages
@@ -158,7 +159,9 @@ def re_derive(
     if as_json:
         render.document(found)
     else:
-        said = "the same answer follows from the log" if answer.agrees else "the answer that follows from the log is another one"
+        gone = "it can't be told any more: some of what it was made from was erased"
+        other = gone if answer.redacted_events else "the answer that follows from the log is another one"
+        said = "the same answer follows from the log" if answer.agrees else other
         render.facts(
             [
                 ("disclosure", disclosure_id),

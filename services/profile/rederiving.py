@@ -49,7 +49,7 @@ OVER_HTTP: Final = "HTTP "  # what the names of calls over the other edge begin 
 
 
 class Rederived(NamedTuple):
-    """`reason` of a refusal; empty: it is permitted. `redacted`: events that it was made from and can't be read any more."""
+    """`reason` of a refusal; empty: it is permitted, or can't be told. `redacted`: events that it was made from and can't be read any more."""
 
     answered: Answered
     redacted: int = 0
@@ -91,15 +91,26 @@ class Rederiving:
         if given.terms.outcome not in GIVEN:
             if then is None:
                 raise _not_derivable()
-            return Rederived(NOTHING, reason=judged(then).reason if not judged(then).permitted else "")
+            return await self._unless_gone(
+                disclosure, Rederived(NOTHING, reason="" if judged(then).permitted else judged(then).reason)
+            )
         if not given.tag or "*" in given.terms.mask:
             raise _not_derivable()
         purpose = await self._consents.purpose(given.terms.purpose, given.terms.purpose_version)
         if purpose is None:
             raise InvalidInput("no such version of the purpose is known", reason="PURPOSE_UNKNOWN")
         if then is not None and not (found := judged(then)).permitted:
-            return Rederived(NOTHING, reason=found.reason)
+            return await self._unless_gone(disclosure, Rederived(NOTHING, reason=found.reason))
         return await self._given(disclosure, purpose)
+
+    async def _unless_gone(self, disclosure: Disclosure, found: Rederived) -> Rederived:
+        """With an erasure grants are gone too: what is judged without them says nothing of the read."""
+        given = disclosure.given
+        if found.reason == given.terms.reason:
+            return found
+        instant = Instant(given.valid_at, min(given.known_at, disclosure.at))
+        cluster = await self._profiles.cluster_as_of(given.members[0], instant)
+        return Rederived(NOTHING, cluster.redacted) if cluster.redacted else found
 
     async def _given(self, disclosure: Disclosure, purpose: PurposeDefined) -> Rederived:
         given = disclosure.given

@@ -425,9 +425,11 @@ class RederiveDisclosureResponse(_message.Message):
     agrees: _builtins.bool
     """Whether the answer is the same: permitted or refused for the same reason, and by names of fields and its keyed hash."""
     redacted_events: _builtins.int
-    """Events that it was made from whose personal part was erased since: then it can't agree."""
+    """Events that it was made from whose personal part was erased since, and with them what was granted: then whether it agrees can't be told, unless it
+    does.
+    """
     reason: _builtins.str
-    """Why it is refused now, such as "CONSENT_WITHDRAWN". Empty: it is permitted."""
+    """Why it is refused now, such as "CONSENT_WITHDRAWN". Empty: it is permitted, or it can't be told as redacted_events says."""
     @_builtins.property
     def disclosure(self) -> Global___Disclosure:
         """As it was written down."""
