@@ -1,6 +1,6 @@
 """Reads a log: one or many streams, or a partition in order; each as far as it was known at some instant."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -39,7 +39,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
 
     What counts at all is what had happened by `valid_at` (of `timeless` types all) and was recorded by `known_at`; of that is
     wanted what happened from `since` to `until`, of these `types` (None: of all), and stands behind `before`, where a page ended
-    (in front of it in time; with `earliest_first`, after it).
+    (in front of it in time; with `earliest_first`, after it). `newest` are, by partition, the last positions that count at all.
     """
 
     valid_at: int = END_OF_TIME
@@ -50,6 +50,7 @@ class Happened(msgspec.Struct, frozen=True, kw_only=True):
     types: Collection[str] | None = None
     before: Place | None = None
     earliest_first: bool = False
+    newest: Mapping[int, int] = {}
 
 
 class LogReader:
@@ -171,6 +172,7 @@ class LogReader:
                 WHERE recorded_at <= $3 AND (occurred_at <= $4 OR type_id = ANY($5::text[]))
                   AND occurred_at BETWEEN $6 AND $7 AND ($8::text[] IS NULL OR type_id = ANY($8))
                   AND (occurred_at, recorded_at, partition, pos) {behind} ($9::int8, $10::int8, $11::int4, $12::int8)
+                  AND NOT EXISTS (SELECT 1 FROM unnest($14::int4[], $15::int8[]) AS newest (q, l) WHERE q = partition AND pos > l)
                 ORDER BY occurred_at {order}, recorded_at {order}, partition {order}, pos {order} LIMIT $13""",  # noqa: S608
             *_columns(streams),
             which.known_at,
@@ -181,6 +183,7 @@ class LogReader:
             None if which.types is None else list(which.types),
             *(which.before or end),
             limit,
+            *map(list, (which.newest, which.newest.values())),
         )
         return [to_record(row) for row in rows]
 

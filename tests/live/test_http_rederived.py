@@ -148,3 +148,27 @@ async def test_what_was_not_given_out_so_is_told_to_differ(door: Door, monkeypat
     monkeypatch.setattr(ProfileDoor, "_content", other)
     assert (await door.ask("traits"))["traits"]["city"] == "Bremen"
     assert await door.last() == (False, ["city", "orders", "since", "size"])
+
+
+@pytest.mark.parametrize("part", ["metadata", "external_ids", "traits?verbose=true"])
+async def test_an_answer_is_made_of_one_position_whatever_comes_while_it_is_made(
+    door: Door, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    shown, made, last = door.shown, ProfileDoor._content, new_id()
+    before = await door.ask(part)
+    key, public = shown.keys[shown.stream], events.Activity(source="app", resolved_by=shown.hash, received_at=SECOND)
+    names = make_entry(events.IDENTIFIED, shown.stream, last, 0, public, events.Identified(traits={"city": "Rome"}), key)
+    linked_before = events.IdentifierLinked(namespace="email", value_hash=shown.hash, cause=last)
+    link = make_entry(events.LINKED, shown.stream, new_id(), -5, linked_before, events.LinkedValue(value=EMAIL), key)
+    later = make_entry(events.IDENTIFIED, shown.stream, new_id(), 9, public, events.Identified(traits={"size": 4}), key)
+
+    async def meanwhile(*args: Any) -> Any:
+        await shown.inside.record([names, link, later])
+        return await made(*args)
+
+    monkeypatch.setattr(ProfileDoor, "_content", meanwhile)
+    assert await door.ask(part) == before
+    monkeypatch.setattr(ProfileDoor, "_content", made)
+    assert await door.ask(part) != before
+    for one in await who_read(shown):
+        assert (await rederived(shown, one))[0]

@@ -23,7 +23,9 @@ async def shown(servers: Stack) -> AsyncIterator[Shown]:
 
 
 async def again(shown: Shown, one: pb.Disclosure) -> pb.RederiveDisclosureResponse:
-    return await shown.inside.disclosed.RederiveDisclosure(pb.RederiveDisclosureRequest(disclosure_id=one.disclosure_id))
+    request = pb.RederiveDisclosureRequest(disclosure_id=one.disclosure_id)
+    answer: pb.RederiveDisclosureResponse = await shown.inside.disclosed.RederiveDisclosure(request)
+    return answer
 
 
 async def erase(shown: Shown) -> None:

@@ -169,7 +169,7 @@ async def external_ids(read: Read, origins: Origins) -> Told:
     released = release(read.profile.record, read.purpose)
     linked = sorted((found for found in released.identifiers if read.wanted.has(found.namespace)), key=_place)
     page = _page(read, linked, _place)
-    known = await origins.of_identifiers(read.profile.record.members, read.instant, [found.value_hash for found in page.rows])
+    known = await origins.of_identifiers(read.profile, read.instant, [found.value_hash for found in page.rows])
     since = read.profile.record.named
     data = [_external_id(found, known.get(found.value_hash), since.get(found.value_hash)) for found in page.rows]
     more: dict[str, Any] = {"withheld": _withheld(released.withheld)} if read.wanted.verbose else {}
@@ -179,7 +179,7 @@ async def external_ids(read: Read, origins: Origins) -> Told:
 
 async def metadata(read: Read, origins: Origins) -> Told:
     record = read.profile.record
-    ends = await origins.activities(record.members, read.instant)
+    ends = await origins.activities(read.profile, read.instant)
     first, last = ends or (None, None)
     told = {
         "created_at": rfc3339(record.founded_at),
