@@ -9,6 +9,7 @@ from services.profile.domain.golden import GoldenRecord, without_computed
 from services.profile.domain.rules import Rules
 from services.profile.domain.state import Held, certainly_linked, certainly_reachable, linked, reachable
 from services.profile.enforcement import require_unrestricted
+from services.profile.reading import stood
 from services.profile.tables.snapshots import NEVER, Past
 from shared.consent_overlays import bears_on
 from shared.consent_rule import Bond, Case
@@ -73,6 +74,7 @@ def oldest_first(held: Mapping[bytes, Held]) -> list[bytes]:
 
 def require_readable(customer: bytes, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
     """Raises WrongState (CUSTOMER_ERASED), NotPermitted (HELD)."""
+    stood({stream: h.pos for stream, h in held.items()})
     if any(h.state.erased for h in held.values()):
         raise WrongState("this customer was erased", reason="CUSTOMER_ERASED", customer_id=to_text(customer))
     require_unrestricted(any(h.state.restricted for h in held.values()), purpose)

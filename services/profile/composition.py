@@ -154,7 +154,9 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
     everybody = Source(LoadingCache(parts.states.load, 0), unkept.decisions)
     return Disclosures(
         disclosing=disclosing,
-        disclosed=Disclosed(disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known),
+        disclosed=Disclosed(
+            disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known, settings.partitions
+        ),
         log=log,
         who_read=who_read,
         exposures=Exposures(who_read, judging.purpose, Source(parts.held, decisions), all_reads, everybody),

@@ -17,6 +17,7 @@ from shared.errors import CustomerError, NotPermitted, Unavailable, WrongState
 from shared.events.catalogue import encode
 from shared.events.consent import PurposeDefined
 from shared.events.disclosures import Outcome, Terms
+from shared.ids import partition_of
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,11 +43,13 @@ class Disclosed:
         permit: Callable[[bytes, PurposeDefined], Awaitable[Any]],
         changes: Callable[[], int],
         consent_known: Callable[[], int],
+        partitions: int,
     ) -> None:
         self._disclosing = disclosing
         self._permit = permit
         self._changes = changes
         self._consent_known = consent_known
+        self._partitions = partitions
         self._policies: dict[tuple[str, int], bytes] = {}
 
     @asynccontextmanager
@@ -111,15 +114,26 @@ class Disclosed:
     def refused(
         self, call: Call, reading: Reading, purpose: PurposeDefined, members: Sequence[bytes], refusal: CustomerError
     ) -> Given:
-        """Of one of whom nothing is told; `refusal` has an outcome."""
+        """Of one of whom nothing is told; `refusal` has an outcome. Who was one by then is known by the newest events of each."""
         terms = self._terms(call, purpose, outcome_of(refusal) or "deny", refusal.reason)
-        return Given(terms, tuple(members), reading.evidence_of(members), self._consent_known())
+        newest = newest_by_partition({one: reading.newest[one] for one in members if one in reading.newest}, self._partitions)
+        positions = tuple(sorted(newest.items()))
+        return Given(terms, tuple(members), reading.evidence_of(members), self._consent_known(), positions)
 
     def _terms(self, call: Call, purpose: PurposeDefined, outcome: Outcome, reason: str = "") -> Terms:
         policy = (purpose.name, purpose.version)
         if policy not in self._policies:
             self._policies[policy] = hashlib.sha256(encode(purpose)).digest()
         return Terms(call.name, *policy, self._policies[policy], purpose.legal_basis, outcome, reason)
+
+
+def newest_by_partition(newest: Mapping[bytes, int], partitions: int) -> dict[int, int]:
+    """Of positions by stream."""
+    found: dict[int, int] = {}
+    for stream, position in newest.items():
+        partition = partition_of(stream, partitions)
+        found[partition] = max(found.get(partition, position), position)
+    return found
 
 
 def outcome_of(refusal: CustomerError) -> Outcome | None:

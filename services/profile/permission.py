@@ -10,7 +10,7 @@ from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held, LinkedIdentifier
 from services.profile.enforcement import depends_on_the_person, require_permission
 from services.profile.profile import Profile
-from services.profile.reading import relied_on, steady_until
+from services.profile.reading import relied_on, steady_until, stood
 from shared.consent_rule import Case, judge, judge_point
 from shared.errors import Unavailable
 from shared.events.consent import PurposeDefined
@@ -45,6 +45,7 @@ class Permission:
     async def require(self, held: Mapping[bytes, Held], purpose: PurposeDefined) -> None:
         """Of all of these states, whoever is only likely the same too. Raises NotPermitted, Unavailable (CONSENT_NOT_CONFIRMED)."""
         if depends_on_the_person(purpose):
+            stood({stream: h.pos for stream, h in held.items()})
             case, cores = await self._case(held, purpose), cores_of(held)
             for core in sorted(set(cores.values())):
                 _require(case, core, _of_core(core, cores))

@@ -1,6 +1,6 @@
 """What an answer is made from: noted while it is made, wherever that is, so that whoever keeps the answer knows when to drop it."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -11,12 +11,14 @@ from shared.instants import END_OF_TIME
 
 class Reading:
     """`keys` are what was looked up in caches, found or not; from `until` on the clock alone may give another answer. `evidence` are, by
-    stream of whoever was asked, the decisions that it may be shown by, or may not; none, where nothing was decided."""
+    stream of whoever was asked, the decisions that it may be shown by, or may not; none, where nothing was decided. `newest` are, by stream,
+    the positions of the newest events that were known then."""
 
     def __init__(self) -> None:
         self.keys: set[bytes] = set()
         self.until = END_OF_TIME
         self.evidence: dict[bytes, set[bytes]] = {}
+        self.newest: dict[bytes, int] = {}
         self.purpose: PurposeDefined | None = None
         self.customer = b""
 
@@ -27,6 +29,7 @@ class Reading:
     def includes(self, other: "Reading") -> None:
         self.keys |= other.keys
         self.until = min(self.until, other.until)
+        self.newest |= other.newest
         for stream, decisions in other.evidence.items():
             self.evidence.setdefault(stream, set()).update(decisions)
 
@@ -58,6 +61,12 @@ def looked_up(keys: Collection[bytes]) -> None:
 def steady_until(instant: int) -> None:
     if (reading := _under_way.get()) is not None:
         reading.until = min(reading.until, instant)
+
+
+def stood(newest: Mapping[bytes, int]) -> None:
+    """Up to where it was known of each stream what it is, and who is one with it."""
+    if (reading := _under_way.get()) is not None:
+        reading.newest |= newest
 
 
 def relied_on(streams: Iterable[bytes], verdict: Verdict) -> None:

@@ -71,9 +71,10 @@ class Bygone:
 
 
 def _known(trail: Trail, read: Disclosure) -> int:
-    """How much of it was known to a read. An answer that is a profile of then names the newest event that it was made from."""
+    """How much of it was known to a read. An answer that is a profile of then, and a refusal, name the newest event that they follow from."""
     given, partition = read.given, trail[0].partition
-    if given.tag and given.valid_at == given.known_at == END_OF_TIME and trail[0].entry.stream in given.members:
+    follows = given.tag or given.terms.outcome not in ("permit", "partial")
+    if follows and given.valid_at == given.known_at == END_OF_TIME and trail[0].entry.stream in given.members:
         newest = dict(given.positions).get(partition)
         if newest is not None:
             return sum(record.pos <= newest for record in trail)

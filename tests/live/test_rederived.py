@@ -1,17 +1,22 @@
 """Whether what a record says follows again from the logs: all of it, and as far as what it was made from is still there."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
+import pytest
 import pytest_asyncio
 from c360.profile.v1 import disclosure_pb2 as pb
 
+from services.profile.disclosed import Disclosed
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import make_entry
+from shared.ids import derived_id
 from shared.instants import now_us
-from tests.live.inside import Inside, new_id
+from tests.live.inside import Inside, founded, linked, merged, new_id
 from tests.live.test_disclosures import read, who_read
 from tests.live.test_ready import Shown
+from tests.properties.people_read import overlay
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -44,3 +49,27 @@ async def test_where_grants_are_gone_with_an_erasure_it_is_said_and_nothing_is_t
     found = {one.caller: await again(shown, one) for one in await who_read(shown)}
     told = {caller: (one.agrees, one.reason, one.redacted_events > 0) for caller, one in found.items()}
     assert told == {"permitted": (False, "", True), "withdrew": (True, "CONSENT_WITHDRAWN", False)}
+
+
+async def test_a_refusal_follows_from_what_was_known_of_who_is_one_and_not_from_the_clock(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the log had a merge already that the refusal didn't know of."""
+    other, address = shown.other, "bob@example.com"
+    await shown.inside.record([founded(other, 2), linked(other, shown.keys[other], address)])
+    await shown._tell(overlay(derived_id(address.encode()), now_us()))
+    await shown.decide("withdrawn")
+    refuse = Disclosed.refuse
+
+    async def meanwhile(*args: Any) -> None:
+        await shown.inside.record(merged(shown.stream, other, 2))
+        await refuse(*args)
+
+    monkeypatch.setattr(Disclosed, "refuse", meanwhile)
+    assert await read(shown, "before") == "CONSENT_WITHDRAWN"
+    monkeypatch.setattr(Disclosed, "refuse", refuse)
+    assert await read(shown, "after") == "RESTRICTED"
+    for one in await who_read(shown):
+        found = await again(shown, one)
+        assert (found.agrees, found.reason) == (True, one.reason)
+        assert one.positions
