@@ -3,7 +3,7 @@
 from collections import Counter
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.identity.graph.crowding import shared
@@ -12,7 +12,7 @@ from services.identity.graph.facts import Match, Node, pair
 from services.identity.graph.ownership import contests
 from services.identity.graph.rules import Rules
 from tests.properties.components import component_of
-from tests.properties.test_identity_resolve import Decision, Sighting, decisions, facts_of, nodes, sightings
+from tests.properties.test_identity_resolve import CROWDED, Decision, Sighting, decisions, facts_of, nodes, sightings
 from tests.properties.test_identity_resolve import all_rules as unblocked_rules
 
 blocked_values = st.frozensets(nodes.map(lambda node: node.value_hash), max_size=1)
@@ -26,6 +26,20 @@ def standing_of(seen: list[Sighting], decided: list[Decision], rules: Rules) -> 
 
 def what(told: Explained) -> set[tuple[object, ...]]:
     return {obstacle[:3] for obstacle in told.obstacles}
+
+
+def of(*names: str) -> frozenset[Node]:
+    namespaces = {"u": "user_id", "e": "email", "l": "loyalty"}
+    return frozenset(Node(namespaces[name[0]], name.encode()) for name in names)
+
+
+# Two values that many use, each seen with somebody who is crowded by then: she would be linked to neither.
+TWO_SHARED = [
+    (of("e2", "u2"), 3),
+    (of("l2", "u2"), 4),
+    (of("e2", "u1", "u2"), 5),
+    (of("e1", "u1", "u2"), 11),
+]
 
 
 @given(sightings, decisions, all_rules, nodes, nodes)
@@ -53,6 +67,7 @@ def test_two_that_are_one_are_joined_by_a_chain_of_links_with_evidence(
 
 
 @given(sightings, decisions, all_rules, nodes, nodes)
+@example(TWO_SHARED, [], CROWDED, *sorted(of("e1", "e2")))
 def test_without_all_that_keeps_them_apart_two_are_one(
     seen: list[Sighting], decided: list[Decision], rules: Rules, one: Node, other: Node
 ) -> None:

@@ -54,7 +54,7 @@ class Obstacle(NamedTuple):
     FORBIDDEN: `nodes` are the pair that people keep apart, `link` what would join their groups. LIMIT: of `namespace`, one
     customer may not have the values of both. SHARED, CONTESTED, BLOCKED: `nodes` is the one value that both were seen with.
     ONE_PER_SOURCE: `namespace` is the source that keeps each person once. LOW_CERTAINTY: `nodes` match, and not enough. CROWDED: `nodes` were seen
-    in so many ways that those in which they would join the two count no more.
+    in so many ways that those in which they would join the two, or lead to what else keeps them apart, count no more.
     """
 
     kind: Kind
@@ -132,10 +132,13 @@ def _obstacles(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
 
 
 def _crowded_between(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
-    """Values that take no part where they would join the two; told as one. As with shared ones, no further than one value away."""
+    """Values that take no part where they would join the two; told as one. As with shared ones, no further than one value away.
+
+    Who is shared is led to by nothing: taking part, a crowded value wouldn't be linked to it either.
+    """
     taking = Taking(standing.facts, standing.rules)
     links = by_node(candidates(standing.facts, standing.rules, set(standing.shared), standing.last))
-    around = _reached(links, one), _reached(links, other)
+    around = _reached(links, one) - standing.shared, _reached(links, other) - standing.shared
     near, between = (set(around[0]), set(around[1])), set[Node]()
     for together, evidence in standing.facts.together.items() if taking.last else ():
         part = taking.part(together, evidence)
