@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from services.consent.domain.definitions import check_name, unknown
+from services.consent.domain.explaining import belonging
 from services.consent.domain.ledger import NOW, Instant
 from services.consent.domain.receipts import hash_of
 from services.consent.looking_up import Looked, LookingUp
@@ -113,6 +114,11 @@ class Checks:
         if isinstance(found, CustomerError):
             raise found
         return found
+
+    async def belonging(self, named: Named, value_hash: bytes) -> str:
+        """How an identifier is theirs now; empty: it isn't. Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED)."""
+        person = await self.person(named)
+        return belonging(person.core, person.bonds).get(value_hash, "")
 
     async def purpose(self, name: str, instant: Instant) -> Placed[PurposeDefined]:
         """The version that was in force then, as it was known; the first where none was yet, as decisions may be of before it."""

@@ -192,6 +192,9 @@ async def test_it_holds_for_whoever_is_or_may_be_the_same_and_no_longer_than_the
     joined = await shop.publish(*certain, *match)
     for it in (anna, other, likely):
         assert await desk.reason(it, offers, at_least_as_fresh=[joined]) == "MINOR"
+    for it, how in ((anna, "THEIRS"), (other, "THEIRS"), (likely, "LIKELY_THEIRS"), (an_email(), "")):
+        listed = pb.ListDecisionsRequest(identifier=it, customer=CustomerRef(identifier=anna))
+        assert (await shop.calls.ListDecisions(listed, timeout=DEADLINE_S)).belonging == how
     parted = await shop.publish(*split(certain), *split(match))
     assert await desk.reason(anna, offers, at_least_as_fresh=[parted]) == "MINOR"
     for it in (other, likely):

@@ -6,6 +6,7 @@ from typing import Any
 
 import jsonschema_rs
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -120,7 +121,7 @@ def test_a_copy_has_what_was_told_and_nothing_that_was_concluded(report: Report)
     assert [one for one in records if isinstance(one, Trait)] == [one for one in report.traits if one.source != COMPUTED]
     assert [one for one in records if isinstance(one, Event)] == [one for one in report.events if one.source]
     assert [one for one in records if isinstance(one, Identifier)] == report.identifiers
-    assert [one for one in records if isinstance(one, Decision)] == report.decisions
+    assert [one for one in records if isinstance(one, Decision)] == [one for one in report.decisions if one.own]
 
 
 @settings(max_examples=30)
@@ -172,13 +173,35 @@ def test_what_is_known_of_an_age_and_who_granted_in_their_place_is_told_with_wha
     age = told | {"outcome": "age_known", "age": {"at_least": 13, "under": 16}, "parental_authorisation": None}
     grant = told | {"outcome": "granted", "age": None, "parental_authorisation": {"verified_by": "a form"}}
     corrected = told | {"outcome": "age_taken_back", "age": {"at_least": 0, "under": 0}, "parental_authorisation": None}
-    decisions = [decision_of(Identifier(namespace="email", value="a@b.example"), one) for one in (age, grant, corrected)]
+    email = Identifier(namespace="email", value="a@b.example")
+    decisions = [decision_of(email, "THEIRS", one) for one in (age, grant, corrected)]
     [section] = [one for one in sections_of(a_report(decisions=decisions)) if one.title == "What you decided"]
     assert [row[2] for row in section.rows] == [
         "age_known: 13 to 15 years",
         "granted by who is responsible for you (verified by: a form)",
         "age_taken_back",
     ]
+    assert [one.own for one in decisions] == [True] * 3
+
+
+@pytest.mark.parametrize("belonging", ["LIKELY_THEIRS", "SHARED", ""])
+def test_what_somebody_else_may_have_decided_is_told_without_how_and_is_nothing_to_take_along(belonging: str) -> None:
+    told: dict[str, Any] = dict.fromkeys(Decision.__struct_fields__, "") | {
+        "purpose_version": 0,
+        "notice": None,
+        "method": "class 7b",
+    }
+    age = told | {"outcome": "age_known", "age": {"at_least": 13, "under": 16}, "parental_authorisation": None}
+    grant = told | {"outcome": "granted", "age": None, "parental_authorisation": {"verified_by": "her passport"}}
+    decisions = [decision_of(Identifier(namespace="email", value="a@b.example"), belonging, one) for one in (age, grant)]
+    assert [(one.own, one.method, one.authorised, one.age) for one in decisions] == [
+        (False, "", "", "13 to 15"),
+        (False, "", "", ""),
+    ]
+    report = a_report(decisions=decisions)
+    [section] = [one for one in sections_of(report) if one.title == "What you decided"]
+    assert [row[4] for row in section.rows] == ["by somebody who may be you"] * 2
+    assert not any(isinstance(one, Decision) for one in portable(report))
 
 
 @settings(max_examples=10)

@@ -44,7 +44,7 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
         membership = _membership(channel, whose, purpose, timeout_s)
     with connect("consent") as channel:
         purposes = list(_purposes(channel, whose, timeout_s))
-        decided = [(identifier, one) for identifier in identifiers for one in _decided(channel, identifier, timeout_s)]
+        decided = [(identifier, one) for identifier in identifiers for one in _decided(channel, whose, identifier, timeout_s)]
         restrictions = list(_restrictions(channel, whose, timeout_s))
         controllers = list(_controllers(channel, timeout_s))
     return Report(
@@ -61,7 +61,7 @@ def gather(request: dict[str, Any], purpose: str, made_time: str, timeout_s: flo
         segments=membership["segments"],
         purposes=purposes,
         restrictions=restrictions,
-        decisions=[decision_of(identifier, told) for identifier, told in decided],
+        decisions=[decision_of(identifier, belonging, told) for identifier, (belonging, told) in decided],
         disclosures=disclosures,
         sources=sources_of(events),
         events=events,
@@ -195,24 +195,31 @@ def _definitions(channel: Any, kind: Any, timeout_s: float) -> Iterator[dict[str
     yield from map(messages.plain, paging.entries(call, request, "definitions", MOST, timeout_s))
 
 
-def _decided(channel: Any, identifier: Identifier, timeout_s: float) -> list[dict[str, Any]]:
-    """In the order in which they were recorded."""
+def _decided(
+    channel: Any, whose: common_pb2.CustomerRef, identifier: Identifier, timeout_s: float
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """How the identifier is theirs, with each in the order in which they were recorded."""
     from c360.common.v1 import common_pb2
     from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 
     named = common_pb2.Identifier(namespace=identifier.namespace, value=identifier.value)
-    request = consent_pb2.ListDecisionsRequest(identifier=named)
+    request = consent_pb2.ListDecisionsRequest(identifier=named, customer=whose)
     answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
-    return list(map(messages.plain, answer.decisions))
+    for one in answer.decisions:
+        yield answer.belonging, messages.plain(one)
 
 
-def decision_of(identifier: Identifier, told: dict[str, Any]) -> Decision:
+def decision_of(identifier: Identifier, belonging: str, told: dict[str, Any]) -> Decision:
+    """What holds for the person is told; how somebody else may have said it is not theirs to read."""
+    own, guardian = belonging == THEIRS, told["parental_authorisation"]
     return Decision(
+        own=own,
         namespace=identifier.namespace,
         value=identifier.value,
         notice=notice_words(told["notice"]),
         age=age_words(told["age"]),
-        authorised=told["parental_authorisation"]["verified_by"] if told["parental_authorisation"] else "",
+        authorised=guardian["verified_by"] if guardian and own else "",
+        method=told["method"] if own else "",
         **{
             name: told[name]
             for name in (
@@ -222,7 +229,6 @@ def decision_of(identifier: Identifier, told: dict[str, Any]) -> Decision:
                 "outcome",
                 "decide_time",
                 "record_time",
-                "method",
             )
         },
     )

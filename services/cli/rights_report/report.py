@@ -86,7 +86,8 @@ class Event(Form, frozen=True, kw_only=True, tag="event", tag_field="record"):
 
 class Decision(Form, frozen=True, kw_only=True, tag="decision", tag_field="record"):
     """What the person decided about a purpose, by which identifier, or what was recorded of how old they are (`age`, in years, such as
-    "13 to 15"). `authorised`: by what it was verified who is responsible for them, where that is who granted it."""
+    "13 to 15"). `authorised`: by what it was verified who is responsible for them, where that is who granted it. Not their `own`: it is by an
+    identifier that may be somebody else's, so that nothing is told of how."""
 
     decision_id: str
     namespace: str
@@ -100,6 +101,7 @@ class Decision(Form, frozen=True, kw_only=True, tag="decision", tag_field="recor
     notice: str
     age: str = ""
     authorised: str = ""
+    own: bool
 
 
 class Restriction(Form, frozen=True, kw_only=True):
@@ -186,7 +188,12 @@ def document(report: Report) -> bytes:
 def portable(report: Report) -> list[Portable]:
     """What the person or a source told (GDPR Art. 20): no conclusions of ours, and no events that are our own bookkeeping."""
     told = [trait for trait in report.traits if trait.source != COMPUTED]
-    return [*report.identifiers, *told, *report.decisions, *(event for event in report.events if event.source)]
+    return [
+        *report.identifiers,
+        *told,
+        *(one for one in report.decisions if one.own),
+        *(event for event in report.events if event.source),
+    ]
 
 
 def lines(records: list[Portable]) -> bytes:

@@ -39,7 +39,14 @@ def sections_of(report: Report) -> list[Section]:
             "What you decided",
             ("when", "purpose", "decision", "by", "how", "shown"),
             [
-                (one.decide_time, one.purpose, _outcome(one), f"{one.namespace}:{one.value}", one.method, one.notice)
+                (
+                    one.decide_time,
+                    one.purpose,
+                    _outcome(one),
+                    f"{one.namespace}:{one.value}",
+                    one.method if one.own else MAY_BE_YOU,
+                    one.notice,
+                )
                 for one in report.decisions
             ],
         ),

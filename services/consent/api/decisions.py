@@ -96,7 +96,10 @@ class ConsentApi(consent_pb2_grpc.ConsentServiceServicer):
         value_hash = self._hash(request.identifier)
         decisions = await self._consent.decisions_of(value_hash, asked_instant(request))
         early = await self._consent.asked_too_early(decisions)
-        return pb.ListDecisionsResponse(decisions=[decision_message(placed, early) for placed in decisions])
+        how = ""
+        if request.HasField("customer"):
+            how = await self._checks.belonging(named(request.customer, self._lookup_key), value_hash)
+        return pb.ListDecisionsResponse(decisions=[decision_message(placed, early) for placed in decisions], belonging=how)
 
     def _hash(self, identifier: Identifier) -> bytes:
         return identifiers.name_and_hash(identifier.namespace, identifier.value, self._lookup_key)[1]

@@ -765,6 +765,7 @@ class ListDecisionsRequest(_message.Message):
     IDENTIFIER_FIELD_NUMBER: _builtins.int
     VALID_AT_FIELD_NUMBER: _builtins.int
     KNOWN_AT_FIELD_NUMBER: _builtins.int
+    CUSTOMER_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def identifier(self) -> _common_pb2.Identifier:
         """The identifier the decisions were captured for."""
@@ -777,16 +778,21 @@ class ListDecisionsRequest(_message.Message):
     def known_at(self) -> _timestamp_pb2.Timestamp:
         """Only what our log knew by then (transaction time). Of a version of a customer's stream, as in CheckRequest. Default: now."""
 
+    @_builtins.property
+    def customer(self) -> _common_pb2.CustomerRef:
+        """Of whom `belonging` is told. Default: of nobody."""
+
     def __init__(
         self,
         *,
         identifier: _common_pb2.Identifier | None = ...,
         valid_at: _timestamp_pb2.Timestamp | None = ...,
         known_at: _timestamp_pb2.Timestamp | None = ...,
+        customer: _common_pb2.CustomerRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "identifier", b"identifier", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identifier", b"identifier", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer", b"customer", "identifier", b"identifier", "known_at", b"known_at", "valid_at", b"valid_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -799,6 +805,11 @@ class ListDecisionsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DECISIONS_FIELD_NUMBER: _builtins.int
+    BELONGING_FIELD_NUMBER: _builtins.int
+    belonging: _builtins.str
+    """How the identifier belongs to the customer that was named, as of now: "THEIRS", "LIKELY_THEIRS" (by a match alone: it may be somebody else's),
+    "SHARED" (it turned out to be somebody else's too). Empty: it isn't known to, or nobody was named.
+    """
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
         """Oldest first by when they were recorded."""
@@ -807,10 +818,11 @@ class ListDecisionsResponse(_message.Message):
         self,
         *,
         decisions: _abc.Iterable[Global___Decision] | None = ...,
+        belonging: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["belonging", b"belonging", "decisions", b"decisions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -128,7 +128,8 @@ class ConsentServiceServicer:
 
     def ListDecisions(self, request, context):
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS). With a customer: CUSTOMER_MISSING,
+        CUSTOMER_ID_INVALID, NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -70,7 +70,8 @@ class ConsentServiceStub:
     """
     ListDecisions: _grpc.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS). With a customer: CUSTOMER_MISSING,
+    CUSTOMER_ID_INVALID, NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
 
 @_typing.type_check_only
@@ -115,7 +116,8 @@ class ConsentServiceAsyncStub(ConsentServiceStub):
     """
     ListDecisions: _aio.UnaryUnaryMultiCallable[_consent_pb2.ListDecisionsRequest, _consent_pb2.ListDecisionsResponse]  # type: ignore[assignment]
     """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+    Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS). With a customer: CUSTOMER_MISSING,
+    CUSTOMER_ID_INVALID, NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED).
     """
 
 class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -193,7 +195,8 @@ class ConsentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_consent_pb2.ListDecisionsResponse, _abc.Awaitable[_consent_pb2.ListDecisionsResponse]]:
         """ListDecisions lists the decisions bound to one identifier, oldest first by when they were recorded.
-        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS).
+        Errors: INVALID_ARGUMENT (IDENTIFIER_INVALID, INSTANT_IN_FUTURE), FAILED_PRECONDITION (TOO_MANY_DECISIONS). With a customer: CUSTOMER_MISSING,
+        CUSTOMER_ID_INVALID, NOT_FOUND (CUSTOMER_UNKNOWN), FAILED_PRECONDITION (CUSTOMER_ERASED).
         """
 
 def add_ConsentServiceServicer_to_server(servicer: ConsentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
