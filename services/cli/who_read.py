@@ -172,6 +172,7 @@ def re_derive(
                 ("refused then", found["disclosure"]["reason"]),
                 ("refused now", found["reason"]),
                 ("erased since", f"{answer.redacted_events} events" if answer.redacted_events else ""),
+                ("differs in", found["differences"]),
                 ("outcome", said),
             ]
         )

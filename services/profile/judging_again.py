@@ -1,5 +1,6 @@
 """Judges reads of the past again, each by who was one then and what was known of decisions then, by the rule that judges reads of now."""
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -11,9 +12,11 @@ from services.profile.domain.state import Held
 from services.profile.enforcement import HELD, asks_the_person, depends_on_the_person
 from services.profile.tables.consents import Consents
 from services.profile.trails import Trails
+from shared.consent_overlays import bears_on
 from shared.consent_rule import ALLOWED_BY_LAW, judge
 from shared.consent_states import STATES
 from shared.errors import NotPermitted, WrongState
+from shared.events.catalogue import encode
 from shared.events.consent import PurposeDefined
 from shared.pieces import Leisure
 
@@ -113,6 +116,20 @@ def judged(then: Then, changes: Sequence[Change] = ()) -> Judged:
         if not found.permitted:
             break
     return found
+
+
+def untrue(then: Then) -> tuple[str, ...]:
+    """What a record says of its judgement that doesn't follow: on what the purpose rests, its hash, and the decisions that decided. More of
+    them may be named than decided, such as those about contact points, and none that wasn't known then."""
+    terms, purpose = then.read.given.terms, then.purpose
+    known = {one.decision_id for decisions in then.decided.values() for one in decisions if bears_on(one, purpose)}
+    named, decided = set(then.read.given.evidence), set(judged(then).decisions)
+    said = {
+        "legal_basis": terms.legal_basis == purpose.legal_basis,
+        "purpose_sha256": terms.policy == hashlib.sha256(encode(purpose)).digest(),
+        "decision_ids": decided <= named and (named <= known if depends_on_the_person(purpose) else not named),
+    }
+    return tuple(name for name, follows in said.items() if not follows)
 
 
 def _of_cluster(

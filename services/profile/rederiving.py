@@ -2,7 +2,7 @@
 out with the same fields, and by the keyed hash the same answer.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -10,22 +10,24 @@ import msgspec
 from services.profile.app import Instant, Profiles
 from services.profile.clusters import Cluster, bonds_of, case_of
 from services.profile.domain.disclosure import Disclosure, Given
-from services.profile.judging_again import GIVEN, JudgingAgain, judged
+from services.profile.judging_again import GIVEN, UNCONFIRMED, JudgingAgain, judged, untrue
 from services.profile.permission import Decisions
 from services.profile.profile import Profile
 from services.profile.tables.consents import Consents
 from shared.consent_rule import judge_point
-from shared.errors import InvalidInput, WrongState
+from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events.consent import PurposeDefined
+from shared.events.disclosures import Outcome
 from shared.instants import END_OF_TIME
 from shared.log import LogReader
 
 
 class Answered(NamedTuple):
-    """Names of fields, and the tag."""
+    """Names of fields, the tag, and what was withheld, as a record has it."""
 
     fields: tuple[str, ...]
     tag: str
+    withheld: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 class Remade(NamedTuple):
@@ -45,18 +47,46 @@ Answer = Callable[[Remade], Awaitable[Answered]]
 
 
 NOTHING: Final = Answered((), "")
+COMPARED: Final = ("verdict", "reason", "fields", "withheld", "tag")
 OVER_HTTP: Final = "HTTP "  # what the names of calls over the other edge begin with
 
 
 class Rederived(NamedTuple):
-    """`reason` of a refusal; empty: it is permitted, or can't be told. `redacted`: events that it was made from and can't be read any more."""
+    """`reason` of a refusal; empty: it is permitted, or can't be told. `redacted`: events that it was made from and can't be read any more.
+    `positions` of those that it was made from; `untrue`: what the record says of the judgement that doesn't follow from it."""
 
     answered: Answered
     redacted: int = 0
     reason: str = ""
+    positions: Mapping[int, int] = {}
+    untrue: tuple[str, ...] = ()
 
     def agrees(self, given: Given) -> bool:
-        return (self.reason, self.answered) == (given.terms.reason, Answered(given.terms.fields, given.tag))
+        return not self._differing(given)
+
+    def differences(self, given: Given) -> list[str]:
+        """What of the record doesn't follow, by the names of its parts. Where some of what it went by is gone, none can be told."""
+        return [] if self.redacted else self._differing(given)
+
+    def _differing(self, given: Given) -> list[str]:
+        terms, (fields, tag, withheld) = given.terms, self.answered
+        then = (outcome_by(self.reason, withheld), self.reason, fields, withheld, tag)
+        noted = (terms.outcome, terms.reason, terms.fields, terms.withheld, given.tag)
+        found = [name for name, one, other in zip(COMPARED, then, noted, strict=True) if one != other]
+        return [*found, *self.untrue, *([] if self._made_from(given) else ["positions"])]
+
+    def _made_from(self, given: Given) -> bool:
+        """An answer of the past follows from the instants that were asked for."""
+        if not given.tag or self.reason or given.valid_at != END_OF_TIME or given.known_at != END_OF_TIME:
+            return True
+        noted = dict(given.positions)
+        return noted.keys() == self.positions.keys() and all(noted[one] <= pos for one, pos in self.positions.items())
+
+
+def outcome_by(reason: str, withheld: Collection[object]) -> Outcome:
+    if reason:
+        return "gap" if reason == UNCONFIRMED else "deny"
+    return "partial" if withheld else "permit"
 
 
 class Rederiving:
@@ -91,9 +121,8 @@ class Rederiving:
         if given.terms.outcome not in GIVEN:
             if then is None:
                 raise _not_derivable()
-            return await self._unless_gone(
-                disclosure, Rederived(NOTHING, reason="" if judged(then).permitted else judged(then).reason)
-            )
+            reason = "" if judged(then).permitted else judged(then).reason
+            return await self._unless_gone(disclosure, Rederived(NOTHING, reason=reason, untrue=untrue(then)))
         if not given.tag or "*" in given.terms.mask:
             raise _not_derivable()
         purpose = await self._consents.purpose(given.terms.purpose, given.terms.purpose_version)
@@ -101,12 +130,13 @@ class Rederiving:
             raise InvalidInput("no such version of the purpose is known", reason="PURPOSE_UNKNOWN")
         if then is not None and not (found := judged(then)).permitted:
             return await self._unless_gone(disclosure, Rederived(NOTHING, reason=found.reason))
-        return await self._given(disclosure, purpose)
+        made = await self._given(disclosure, purpose)
+        return made if then is None else made._replace(untrue=untrue(then))
 
     async def _unless_gone(self, disclosure: Disclosure, found: Rederived) -> Rederived:
         """With an erasure grants are gone too: what is judged without them says nothing of the read."""
         given = disclosure.given
-        if found.reason == given.terms.reason:
+        if found.reason == given.terms.reason and not found.untrue:
             return found
         instant = Instant(given.valid_at, min(given.known_at, disclosure.at))
         cluster = await self._profiles.cluster_as_of(given.members[0], instant)
@@ -115,9 +145,13 @@ class Rederiving:
     async def _given(self, disclosure: Disclosure, purpose: PurposeDefined) -> Rederived:
         given = disclosure.given
         found = await self._as_known(disclosure, purpose, min(given.known_at, disclosure.at))
-        if found.answered.tag != given.tag and given.known_at == END_OF_TIME:
+        same = found.answered.tag == given.tag and found.positions == dict(given.positions)
+        if same or given.known_at != END_OF_TIME or not given.positions:
+            return found
+        try:
             return await self._as_known(disclosure, purpose, await self._recorded_at(disclosure))
-        return found
+        except NotFound:  # she wasn't there yet: the answer isn't made from what the record names
+            return found._replace(positions={})
 
     async def _as_known(self, disclosure: Disclosure, purpose: PurposeDefined, known_at: int) -> Rederived:
         given = disclosure.given
@@ -132,7 +166,8 @@ class Rederiving:
         at = disclosure.at if Instant(given.valid_at, given.known_at).earlier == END_OF_TIME else instant.earlier
         remade = Remade(given, purpose, profile, cluster, verified, instant, at)
         answer = self._over_http if given.terms.call.startswith(OVER_HTTP) else self._answer
-        return Rederived(await answer(remade), cluster.redacted)
+        positions = {partition: position for partition, position in profile.positions.items() if position >= 0}
+        return Rederived(await answer(remade), cluster.redacted, positions=positions)
 
     async def _pointed(self, profile: Profile, cluster: Cluster, purpose: PurposeDefined, at: int) -> Profile:
         """With the contact points that permitted the purpose by what was decided and known then."""

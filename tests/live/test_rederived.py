@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 from c360.profile.v1 import disclosure_pb2 as pb
 
 from services.profile.disclosed import Disclosed
+from services.profile.domain.disclosure import unpacked
 from services.stack.stack import Stack
 from shared.events import customer as events
 from shared.events.catalogue import make_entry
@@ -73,3 +75,39 @@ async def test_a_refusal_follows_from_what_was_known_of_who_is_one_and_not_from_
         found = await again(shown, one)
         assert (found.agrees, found.reason) == (True, one.reason)
         assert one.positions
+
+
+FALSE: dict[str, dict[str, Any]] = {
+    "legal_basis": {"legal_basis": "contract"},
+    "purpose_sha256": {"policy": bytes(32)},
+    "withheld": {"withheld": (("NOT_IN_PURPOSE", ("plan",)),)},
+    "verdict": {"outcome": "partial"},
+    "decision_ids": {"evidence": (bytes(16),)},
+    "positions": {"positions": ()},
+    "fields": {"fields": ("email",)},
+    "tag": {"tag": "x"},
+}
+
+
+async def differing(shown: Shown, **said: Any) -> list[str]:
+    """What is told of a record of the first read, where it says that instead."""
+    record = await shown.inside.disclosures.log.at(0)
+    assert record is not None
+    [found] = unpacked(record.entry.public())
+    terms = {name: one for name, one in said.items() if hasattr(found.given.terms, name)}
+    own = {name: one for name, one in said.items() if name not in terms}
+    given = msgspec.structs.replace(found.given, terms=msgspec.structs.replace(found.given.terms, **terms), **own)
+    await shown.inside.disclosures.log.write([msgspec.structs.replace(found, given=given, caller="forged")])
+    [forged, *_] = await who_read(shown, caller="forged")
+    answer = await again(shown, forged)
+    assert answer.agrees == (not answer.differences)
+    return list(answer.differences)
+
+
+async def test_whatever_of_a_record_does_not_follow_is_told(shown: Shown) -> None:
+    await read(shown)
+    assert await differing(shown) == []
+    for part, said in FALSE.items():
+        assert part in await differing(shown, **said), part
+    assert await differing(shown, evidence=()) == ["decision_ids"]
+    assert await differing(shown, positions=((0, 0),)) != []

@@ -24,7 +24,7 @@ from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Refused
 from services.profile.disclosed import Disclosed, Shown, verdict_fact
 from services.profile.disclosing import Call, Disclosing
-from services.profile.domain.disclosure import plain
+from services.profile.domain.disclosure import plain, withheld_names
 from services.profile.domain.state import LinkedIdentifier
 from services.profile.profile import Profile
 from services.profile.reading import Reading, noted
@@ -73,7 +73,8 @@ def answering(tag: Tag) -> Answer:
     async def answer(remade: Remade) -> Answered:
         profile, purpose, mask = remade.profile, remade.purpose, mask_of(FieldMask(paths=remade.given.terms.mask))
         message = profile_message(profile, purpose, remade.verified, mask)
-        return Answered(plain(fields_of(message)), tag(message, profile.rules, purpose, mask))
+        withheld = withheld_names((one.field, one.reason) for one in message.withheld)
+        return Answered(plain(fields_of(message)), tag(message, profile.rules, purpose, mask), withheld)
 
     return answer
 

@@ -77,6 +77,7 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
             fields=found.answered.fields,
             redacted_events=found.redacted,
             reason=found.reason,
+            differences=found.differences(placed.disclosure.given),
         )
 
 

@@ -1,10 +1,10 @@
 """Makes answers of this door again, for whoever asks whether they follow from the log."""
 
 from services.profile.belonging import belonging_of
-from services.profile.domain.disclosure import plain
+from services.profile.domain.disclosure import plain, withheld_names
 from services.profile.http.address import Target
 from services.profile.http.contents import content_of
-from services.profile.http.disclosing import fields_of, tag_of, wanted_again
+from services.profile.http.disclosing import fields_of, tag_of, wanted_again, withheld_of
 from services.profile.http.queries import Query
 from services.profile.http.resources import Read
 from services.profile.origins import Origins
@@ -26,6 +26,6 @@ def answering(key: bytes, origins: Origins) -> Answer:
             belonging_of(remade.profile, states, remade.purpose, remade.at, unknown=unknown) if read.asks_for_segments else None
         )
         content = await content_of(read, remade.verified, belonging, origins)
-        return Answered(plain(fields_of(part, content.told)), tag_of(content, key))
+        return Answered(plain(fields_of(part, content.told)), tag_of(content, key), withheld_names(withheld_of(read)))
 
     return answer

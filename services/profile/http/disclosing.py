@@ -32,13 +32,17 @@ def shown_by(read: Read, content: Content, key: bytes) -> Shown:
     return Shown(
         members=profile.record.members,
         fields=fields_of(read.target.part, content.told),
-        withheld=[(one.field, one.reason) for one in release(profile.record, read.purpose).withheld],
+        withheld=withheld_of(read),
         positions=profile.positions,
         rules_version=profile.rules.version,
         instant=read.instant,
         tag=tag_of(content, key) if again else "",
         mask=question(read.wanted, content.skipped) if again else (),
     )
+
+
+def withheld_of(read: Read) -> list[tuple[str, str]]:
+    return [(one.field, one.reason) for one in release(read.profile.record, read.purpose).withheld]
 
 
 def fields_of(part: str, told: Mapping[str, Any]) -> set[str]:

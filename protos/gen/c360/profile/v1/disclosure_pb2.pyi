@@ -422,8 +422,11 @@ class RederiveDisclosureResponse(_message.Message):
     FIELDS_FIELD_NUMBER: _builtins.int
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
     agrees: _builtins.bool
-    """Whether the answer is the same: permitted or refused for the same reason, and by names of fields and its keyed hash."""
+    """Whether the answer is the same, permitted or refused for the same reason, by names of fields and its keyed hash, and whether all else that the record
+    says of the judgement follows.
+    """
     redacted_events: _builtins.int
     """Events that it was made from whose personal part was erased since, and with them what was granted: then whether it agrees can't be told, unless it
     does.
@@ -438,6 +441,12 @@ class RederiveDisclosureResponse(_message.Message):
     def fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the fields that the answer has now."""
 
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Parts of the disclosure that don't follow from the logs, as they are named in it: "verdict", "reason", "fields", "withheld", "tag", "legal_basis",
+        "purpose_sha256", "decision_ids" (one that decided is missing, or one is named that wasn't known), "positions". Empty where it agrees, or can't be told.
+        """
+
     def __init__(
         self,
         *,
@@ -446,10 +455,11 @@ class RederiveDisclosureResponse(_message.Message):
         fields: _abc.Iterable[_builtins.str] | None = ...,
         redacted_events: _builtins.int = ...,
         reason: _builtins.str = ...,
+        differences: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "disclosure", b"disclosure", "fields", b"fields", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "differences", b"differences", "disclosure", b"disclosure", "fields", b"fields", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
