@@ -23,6 +23,13 @@ OtherRef = Annotated[
     Person,
     typer.Argument(metavar="OTHER", parser=parsed_by(parse_person), help="The other one, named likewise."),
 ]
+MoveOthers = Annotated[
+    bool,
+    typer.Option(
+        "--move-others",
+        help="Also if others than the two are joined or parted by it, which is refused without. The answer tells who.",
+    ),
+]
 Id = Annotated[str, typer.Argument(metavar="ID", help="Its id, as listed.")]
 
 app = typer.Typer()
@@ -35,17 +42,20 @@ def merge(
     *,
     by: By,
     reason: Reason,
+    move_others: MoveOthers = False,
     request_id: RequestId = "",
     fresh: Fresh = None,
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Make two customers one. `c360 identity withdraw` takes it back.
+    """Make two customers one, and change nobody else. `c360 identity withdraw` takes it back.
+
+    `c360 identity simulate merge` tells beforehand what else would change, if something would.
 
     Example:
       c360 identity merge user_id:u1 email:ann@example.com --by crm-desk --reason "ticket 4711"
     """
-    _decide("MergeCustomers", person, other, by, reason, request_id, fresh, as_json, timeout_s)
+    _decide("MergeCustomers", person, other, by, reason, request_id, fresh, as_json, timeout_s, move_others=move_others)
 
 
 @app.command()
@@ -117,6 +127,7 @@ def decide(
     decline: Annotated[bool, typer.Option("--decline", help="The two are never one.")] = False,
     by: By,
     reason: Reason,
+    move_others: MoveOthers = False,
     request_id: RequestId = "",
     as_json: AsJson = False,
     timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
@@ -136,6 +147,7 @@ def decide(
         answer=decision_pb2.PROPOSAL_ANSWER_ACCEPT if accept else decision_pb2.PROPOSAL_ANSWER_DECLINE,
         decided_by=by,
         reason=reason,
+        move_others=move_others,
     )
     with connect("identity") as channel:
         answer = decision_pb2_grpc.DecisionServiceStub(channel).DecideProposal(request, timeout=timeout_s)
@@ -195,6 +207,7 @@ def _decide(
     fresh: Any,
     as_json: bool,
     timeout_s: float,
+    **more: bool,
 ) -> None:
     from c360.identity.v1 import decision_pb2, decision_pb2_grpc
 
@@ -208,6 +221,7 @@ def _decide(
         decided_by=by,
         reason=reason,
         at_least_as_fresh=messages.newest(fresh),
+        **more,
     )
     with connect("identity") as channel:
         answer = getattr(decision_pb2_grpc.DecisionServiceStub(channel), call)(request, timeout=timeout_s)
@@ -225,6 +239,9 @@ def _show(answer: Any, as_json: bool) -> None:
     render.facts([(_word(decision), decision["decision_id"]), ("position", shown["position"])])
     rows = [(cluster["customer_id"], cluster["member_ids"]) for cluster in shown["customers"]]
     render.table("Customers now", ("customer", "members"), rows)
+    if others := shown.get("moved"):
+        rows = [(one["customer_id"], one["now_customer_ids"]) for one in others]
+        render.table("Moved besides", ("customer before", "now of"), rows)
 
 
 def _sides(decision: dict[str, Any]) -> str:

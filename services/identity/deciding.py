@@ -1,37 +1,34 @@
 """Decisions by hand: taken down, told to both customers, and followed by the graph, in one transaction."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 
-from services.identity.domain.decision import (
-    Act,
-    Cut,
-    Decide,
-    Decision,
-    Party,
-    are_one,
-    check_who_and_why,
-    forbidding,
-    kind_of,
-    stand_for,
-    to_merge,
-)
-from services.identity.graph.facts import Evidence, Node, pair
-from services.identity.graph.rules import Rules
+from services.identity.domain.decision import Decide, Decision, Party, check_who_and_why
+from services.identity.graph.facts import Evidence, Node
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
 from services.identity.nobody import nobody
 from services.identity.reviewing import closing, open_proposal
 from services.identity.tables import decisions, erasures, views
 from services.identity.tables.regions import Loaded
+from services.identity.taking import take, whose
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import NewId, derived_id, to_text
 from shared.instants import Clock
 from shared.request_ids import reused
+
+# Canonical ids: of a customer before, of those that have now what was moved from it; by what others than the two are told of.
+Moved = dict[bytes, list[bytes]]
+
+
+class Made(NamedTuple):
+    decision: Decision
+    unit: int  # that hands over what follows
+    moved: Moved  # by the call that made it, not by one that repeats it
 
 
 class Decider:
@@ -44,15 +41,15 @@ class Decider:
         self._clock = clock
         self._new_id = new_id
 
-    async def decide(self, command: Decide) -> tuple[Decision, int]:
+    async def decide(self, command: Decide) -> Made:
         """Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), InvalidInput (SAME_CUSTOMER), Conflict (REQUEST_ID_REUSED),
-        WrongState (CUSTOMER_ERASED, ALREADY_TOGETHER, NOT_TOGETHER, ALREADY_DECIDED, FORBIDDEN)."""
+        WrongState (CUSTOMER_ERASED, ALREADY_TOGETHER, NOT_TOGETHER, ALREADY_DECIDED, FORBIDDEN, WOULD_MOVE_OTHERS)."""
         async with self._ledger.turn():
-            return await self._decide(command), self._ledger.next_unit - 1
+            return await self._decide(command)
 
     async def decide_proposal(
-        self, request_id: str, proposal_id: bytes, accept: bool, decided_by: str, reason: str
-    ) -> tuple[Decision, int]:
+        self, request_id: str, proposal_id: bytes, accept: bool, decided_by: str, reason: str, move_others: bool = False
+    ) -> Made:
         """Raises NotFound (PROPOSAL_UNKNOWN), WrongState (PROPOSAL_CLOSED), and what `decide` does."""
         check_who_and_why(request_id, reason, decided_by)
         async with self._ledger.turn():
@@ -66,17 +63,18 @@ class Decider:
                 decided_by=decided_by,
                 reason=reason,
                 proposal_id=proposal_id,
+                move_others=move_others,
             )
-            return await self._decide(command), self._ledger.next_unit - 1
+            return await self._decide(command)
 
-    async def withdraw(self, request_id: str, decision_id: bytes, withdrawn_by: str, reason: str) -> tuple[Decision, int]:
+    async def withdraw(self, request_id: str, decision_id: bytes, withdrawn_by: str, reason: str) -> Made:
         """Raises NotFound (DECISION_UNKNOWN), WrongState (DECISION_WITHDRAWN), Conflict (REQUEST_ID_REUSED), InvalidInput."""
         check_who_and_why(request_id, reason, withdrawn_by)
         async with self._ledger.turn():
             if (earlier := await decisions.of_withdrawal(self._pool, request_id)) is not None:
                 if (earlier.decision_id, earlier.withdrawn_by, earlier.withdrawn_reason) != (decision_id, withdrawn_by, reason):
                     raise reused()
-                return earlier, self._ledger.next_unit - 1
+                return Made(earlier, self._ledger.next_unit - 1, {})
             decision = await decisions.get(self._pool, decision_id)
             if decision is None:
                 raise NotFound("no decision has this id", reason="DECISION_UNKNOWN", decision_id=to_text(decision_id))
@@ -92,13 +90,13 @@ class Decider:
                 withdrawn_at=self._clock(),
             )
             await self._withdraw(withdrawn)
-            return withdrawn, self._ledger.next_unit - 1
+            return Made(withdrawn, self._ledger.next_unit - 1, {})
 
-    async def _decide(self, command: Decide) -> Decision:
+    async def _decide(self, command: Decide) -> Made:
         if (earlier := await decisions.of_request(self._pool, command.request_id)) is not None:
             if earlier.asked != command.digest():
                 raise reused()
-            return earlier
+            return Made(earlier, self._ledger.next_unit - 1, {})
         if await decisions.is_spent(self._pool, command.request_id):
             raise WrongState("what this request decided was removed: a customer of it was erased", reason="CUSTOMER_ERASED")
         one, other = await self._node(command.one), await self._node(command.other)
@@ -106,10 +104,12 @@ class Decider:
             raise InvalidInput("a decision is about two customers, and these two names are of one", reason="SAME_CUSTOMER")
         evidence = Evidence(self._clock(), derived_id(b"decision", command.request_id.encode()))
         taken: list[Decision] = []
+        others: dict[bytes, bytes] = {}
 
         def amend(loaded: Loaded) -> Sequence[Entry]:
-            decision = self._take(command, loaded, one, other, evidence)
+            decision, found = self._take(command, loaded, one, other, evidence)
             taken.append(decision)
+            others.update(whose(loaded.region, found))
             return [*self._told(decision), *self._closing(decision, loaded)]
 
         async def also(connection: Any) -> None:
@@ -121,12 +121,19 @@ class Decider:
                 )
 
         await self._graph.resettle([one.value_hash, other.value_hash], amend, also, cause=evidence)
-        return taken[0]
+        return Made(taken[0], self._ledger.next_unit - 1, await self._moved(others))
 
-    def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node, evidence: Evidence) -> Decision:
-        """Checks the decision against what is, and adds it to the facts."""
-        cut = take(command.act, loaded, self._graph.rules, one, other, evidence)
-        return Decision(
+    async def _moved(self, others: Mapping[bytes, bytes]) -> Moved:
+        """Of identifiers' hashes, each with the customer that had it before."""
+        now, found = await decisions.customers_of(self._pool, others), dict[bytes, set[bytes]]()
+        for value_hash, customer in others.items():
+            found.setdefault(customer, set()).update([now[value_hash]] if value_hash in now else [])
+        return {customer: sorted(had) for customer, had in sorted(found.items())}
+
+    def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node, evidence: Evidence) -> tuple[Decision, set[Node]]:
+        """Checks the decision against what is, and adds it to the facts; with what it moves besides."""
+        cut, others = take(command.act, loaded, self._graph.rules, one, other, evidence, move_others=command.move_others)
+        decision = Decision(
             decision_id=evidence.event_id,
             request_id=command.request_id,
             asked=command.digest(),
@@ -140,6 +147,7 @@ class Decider:
             decided_at=evidence.occurred_at,
             proposal_id=command.proposal_id,
         )
+        return decision, others
 
     async def _withdraw(self, decision: Decision) -> None:
         gone = await erasures.erased_among(self._pool, [decision.customer, decision.other_customer])
@@ -218,35 +226,3 @@ class Decider:
             if stream in streams:
                 told.append(make_entry(events.DECISION_WITHDRAWN, stream, self._new_id(), decision.withdrawn_at, public))
         return told
-
-
-def take(act: Act, loaded: Loaded, rules: Rules, one: Node, other: Node, evidence: Evidence) -> Cut:
-    """Adds a decision to the facts, if what is there allows it; who asks what would happen hears the same refusals.
-
-    A merge that stands without effect is forbidden rather than decided already: what stands against it is named.
-    Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), after which `loaded` is of no more use.
-    """
-    require_state(act, are_one(loaded.region, one, other))
-    cut = (to_merge if act == "merge" else stand_for)(loaded.region, rules, one, other)
-    decided, known = pair(*cut), loaded.forced if act == "merge" else loaded.forbidden
-    earlier = known.get(decided)
-    loaded.decide(kind_of(act), decided, evidence)
-    for forbidden in forbidding(loaded.region, rules, cut) if act == "merge" else ():
-        raise WrongState(
-            "a decision keeps these two apart: withdraw it first",
-            reason="FORBIDDEN",
-            decision_id=to_text(loaded.forbidden[forbidden].event_id),
-        )
-    if earlier is not None:
-        raise WrongState("this was decided before", reason="ALREADY_DECIDED", decision_id=to_text(earlier.event_id))
-    return cut
-
-
-def require_state(act: Act, one: bool) -> None:
-    """Raises WrongState (NOT_TOGETHER, ALREADY_TOGETHER)."""
-    if act == "split" and not one:
-        raise WrongState("these are two customers: forbid them, to keep them so", reason="NOT_TOGETHER")
-    if act == "merge" and one:
-        raise WrongState("these are one customer already", reason="ALREADY_TOGETHER")
-    if act == "forbid" and one:
-        raise WrongState("these are one customer: split them", reason="ALREADY_TOGETHER")

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator
 from typing import Any, Final, NamedTuple
 
 from services.identity import recall, replayed
-from services.identity.deciding import take
 from services.identity.domain.decision import Act, Kind, are_one
 from services.identity.graph.asked_anew import AskedAnew
 from services.identity.graph.difference import Difference, Tally, difference
@@ -17,6 +16,7 @@ from services.identity.nobody import nobody
 from services.identity.recall import NOW, Instants
 from services.identity.tables import regions, resettling, sharing
 from services.identity.tables.regions import Loaded
+from services.identity.taking import take
 from shared.ids import NewId
 from shared.instants import END_OF_TIME
 from shared.store.pool import snapshot
@@ -77,7 +77,7 @@ class Simulation:
                 if end not in loaded.region.known.links:
                     raise await nobody(self._pool, end, rules, instants, former)
         act: Act = "merge" if kind == "merge" else "split" if are_one(loaded.region, one, other) else "forbid"
-        decided = pair(*take(act, loaded, rules, one, other, NOT_DECIDED))
+        decided = pair(*take(act, loaded, rules, one, other, NOT_DECIDED, move_others=True).cut)
         loaded.undecide(kind, decided)
 
         def amend(region: Region) -> None:

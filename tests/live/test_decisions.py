@@ -229,7 +229,7 @@ def test_whoever_speaks_with_somebody_sees_what_is_asked_of_them_alone(platform:
     request = identity_pb2.ListProposalsRequest(customer=ann.ref, at_least_as_fresh=position)
     [asked] = calls.ListProposals(request, timeout=DEADLINE_S).proposals
     for asked_of, someone in zip(asked.customer_ids, (ann, bea), strict=True):  # older first
-        assert asked_of in someone.profile().member_ids
+        assert asked_of in someone.profile(position).member_ids
     for known_as in (bea.ref, CustomerRef(customer_id=ann.customer)):
         request = identity_pb2.ListProposalsRequest(customer=known_as)
         assert calls.ListProposals(request, timeout=DEADLINE_S).proposals == [asked]
@@ -296,6 +296,34 @@ def test_a_proposal_is_decided_on_the_command_line(stack: Stack, platform: Platf
     assert len(withdrawn["customers"]) == 2
     assert len(merged["customers"]) == 1
     assert "decision" in c360.run("identity", "customer", ann.customer).stdout
+
+
+def test_who_would_be_moved_besides_is_named_and_it_has_to_be_meant(stack: Stack, platform: Platform, ann: Someone) -> None:
+    """The telephone of two is nobody's; once they are one it is theirs, and with it an address that was seen with nothing else."""
+    stack.write_key()
+    c360 = Command(stack.data_directory)
+    run = uuid.uuid4()
+    phone, address, users = f"+49151{run.int % 10**8:08}", f"{run.hex}@shop.example", [f"{run.hex}-{n}" for n in range(2)]
+    for user in users:
+        ann.happens(identify({"phone": phone}, user_id=user))
+    position = ann.happens(identify({"phone": phone, "email": address}, anonymous_id=run.hex))
+    one, two, other = (
+        platform.resolve(*named, position).customer_id for named in (*(("user_id", user) for user in users), ("email", address))
+    )
+    [proposal] = listed(c360, one)
+    accept = ("identity", "decide", proposal["proposal_id"], "--accept", "--by", "desk", "--reason", "one person")
+    merge = ("identity", "merge", *(f"user_id:{user}" for user in users), "--by", "desk", "--reason", "one person")
+    for alone in (accept, merge):
+        told = c360.run(*alone, code=1).stderr
+        assert "WOULD_MOVE_OTHERS" in told
+        assert other in told
+    assert c360.json("identity", "simulate", *merge[1:4])["merges"] == 2
+    assert platform.resolve("email", address).customer_id == other
+    made = c360.json(*accept, "--move-others")
+    assert made["moved"] == [{"customer_id": other, "now_customer_ids": [one]}]
+    assert {one, two, other} <= set(made["customers"][0]["member_ids"])
+    c360.run("identity", "withdraw", made["decision"]["decision_id"], "--by", "desk", "--reason", "a mistake")
+    assert "Moved besides" in c360.run(*merge, "--move-others").stdout
 
 
 def test_what_ended_a_question_that_nobody_answered_is_told(stack: Stack, platform: Platform, ann: Someone, bea: Someone) -> None:

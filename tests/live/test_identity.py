@@ -280,14 +280,14 @@ async def test_erasing_one_person_takes_no_identifier_and_no_decision_of_another
     await unifier.unify([ann, event_of("3", user_id="bea", traits={"email": "bea@x.example"})], 2, [])
     who: Any = {"decided_by": "desk", "reason": "looked at it"}
     merge = Decide(request_id="m", act="merge", one=party["browser"], other=party["bea"], **who)
-    merged, _ = await decider.decide(merge)
+    merged, *_ = await decider.decide(merge)
     split = Decide(request_id="s", act="split", one=party["browser"], other=party["ann"], **who)
     await decider.decide(split)
     await erase(store, await store.members("anonymous_id", "browser"), Suppression(b"e", "start_clean", 1_000))
     unifier.forget()
     await unifier.unify([event_of("4", user_id="ann", traits={"phone": "+4915112345001"})], 3, [])
     assert await store.members("user_id", "ann") == await store.members("user_id", "bea")
-    withdrawn, _ = await decider.withdraw("w", merged.decision_id, "desk", "a mistake")
+    withdrawn, *_ = await decider.withdraw("w", merged.decision_id, "desk", "a mistake")
     assert not await erasures.erased_among(store.pool, [withdrawn.customer, withdrawn.other_customer])
     assert await store.members("user_id", "ann") != await store.members("user_id", "bea")
 
@@ -306,7 +306,7 @@ async def test_a_request_that_decided_about_who_is_erased_is_not_carried_out_aga
     await unifier.unify(events_of_both, 1, [])
     ann, bea = (Party(value_hash=store.hash_of("user_id", name)) for name in ("ann", "bea"))
     merge = Decide(request_id="m", act="merge", one=ann, other=bea, decided_by="desk", reason="the same person")
-    merged, _ = await decider.decide(merge)
+    merged, *_ = await decider.decide(merge)
     await decider.withdraw("w", merged.decision_id, "desk", "a mistake")
     suppression = Suppression(b"e", "start_clean", 1)
     await erase(store, await store.members("user_id", "bea"), suppression)
@@ -352,16 +352,16 @@ async def decide_something(decider: Decider, pool: Any, random: Random, number: 
     with contextlib.suppress(WrongState, InvalidInput):  # what was drawn may not be possible
         if proposals and random.random() < 0.5:
             chosen = random.choice(proposals).proposal_id
-            await decider.decide_proposal(f"answer-{number}", chosen, random.random() < 0.5, "desk", "looked at it")
+            said = random.random() < 0.5, "desk", "looked at it", random.random() < 0.7
+            await decider.decide_proposal(f"answer-{number}", chosen, *said)
             return
         customers = [row["customer"] for row in await pool.fetch("SELECT customer FROM identifiers WHERE own ORDER BY value_hash")]
         if not customers:  # all are erased
             return
         one, other = (Party(customer=customer) for customer in random.sample(customers * 2, 2))
         act: Act = random.choice(["merge", "split", "forbid"])
-        await decider.decide(
-            Decide(request_id=f"do-{number}", act=act, one=one, other=other, decided_by="desk", reason="looked at it")
-        )
+        who: dict[str, Any] = {"decided_by": "desk", "reason": "looked at it", "move_others": random.random() < 0.7}
+        await decider.decide(Decide(request_id=f"do-{number}", act=act, one=one, other=other, **who))
 
 
 async def check_proposals(pool: Any) -> None:
@@ -389,7 +389,7 @@ async def test_a_proposal_expires_when_nobody_decides_and_comes_again_when_the_t
         await decider.decide_proposal("too-late", first.proposal_id, True, "desk", "the same person")
     await unifier.unify([names("3", "u2", "fam@shop.example", "device")], 2, [])
     [again] = await views.proposals(store.pool, "open", (-1, b""), 10)
-    decision, _ = await decider.decide_proposal("in-time", again.proposal_id, True, "desk", "the same person")
+    decision, *_ = await decider.decide_proposal("in-time", again.proposal_id, True, "desk", "the same person")
     assert (await views.proposals(store.pool, "accepted", (-1, b""), 10))[0].decision_id == decision.decision_id
     assert await store.pool.fetchval("SELECT count(DISTINCT canonical) FROM customers") == 1
     await check_proposals(store.pool)
@@ -410,7 +410,7 @@ async def test_of_each_address_that_two_people_use_it_is_asked_whether_they_are_
     assert await store.pool.fetchval(largest) == 2
 
     first = next(one for one in asked if {one.customer, one.other} == set(customers[:2]))
-    decision, _ = await decider.decide_proposal("one", first.proposal_id, True, "desk", "the same person")
+    decision, *_ = await decider.decide_proposal("one", first.proposal_id, True, "desk", "the same person")
     assert set(await store.members("email", "m0@shop.example")) == set(customers[:2])
     assert await store.members("email", "m1@shop.example") == []
     await decider.withdraw("two", decision.decision_id, "desk", "a mistake")
@@ -437,7 +437,7 @@ async def test_what_a_decision_made_so_happened_when_it_was_made(store: Store) -
     acts: list[Act] = ["merge", "split"]
     for act in acts:
         made = Decide(request_id=act, act=act, one=ann, other=bea, decided_by="desk", reason="looked at it")
-        decision, _ = await decider.decide(made)
+        decision, *_ = await decider.decide(made)
         told = [record.entry for record in await LogReader(store.pool).partition(0, 0, 10_000)]
         of_it = [e for e in told if decision.decision_id in (getattr(e.public(), name, b"") for name in ("cause", "decision_id"))]
         assert len(of_it) == 4

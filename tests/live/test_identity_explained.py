@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from itertools import pairwise
 from random import Random
+from typing import Any
 
 import msgspec
 import pytest
@@ -129,9 +130,8 @@ async def decide(played: Played, random: Random) -> None:
     act: Act = random.choice(["merge", "merge", "forbid"])
     name = f"request-{len(played.states)}"
     try:
-        made, _ = await played.parts.decider.decide(
-            Decide(request_id=name, act=act, one=one, other=other, decided_by="ann", reason="they say so")
-        )
+        who: Any = {"decided_by": "ann", "reason": "they say so", "move_others": True}
+        made, *_ = await played.parts.decider.decide(Decide(request_id=name, act=act, one=one, other=other, **who))
         await played.remember()
         if random.random() < 0.4:
             await played.parts.decider.withdraw(f"{name}-withdrawn", made.decision_id, "ben", "they were wrong")

@@ -87,7 +87,7 @@ async def test_two_customers_are_asked_about_once_when_people_joined_two_of_thre
     [earliest] = [one for one in await open_now(store) if store.hash_of("user_id", "u0") in (one.end_hash, one.other_end_hash)]
     await decide(decider, store, "merge", "u0", "u2")
     assert [one.proposal_id for one in await open_now(store)] == [earliest.proposal_id]
-    accepted, _ = await decider.decide_proposal("yes", earliest.proposal_id, True, "desk", "the same person")
+    accepted, *_ = await decider.decide_proposal("yes", earliest.proposal_id, True, "desk", "the same person")
     assert accepted.kind == "merge"
     assert not await open_now(store)
 
@@ -124,7 +124,7 @@ async def test_what_a_decision_keeps_apart_is_no_question_whatever_raised_it_and
     assert [one.reason for one in await open_now(store)] == ["LIMIT_REACHED"]
     ends = [Party(value_hash=store.hash_of(*end)) for end in (("user_id", "u1"), ("card", "c1"))]
     made = Decide(request_id="no", act="forbid", one=ends[0], other=ends[1], decided_by="desk", reason="another's card")
-    forbidden, _ = await decider.decide(made)
+    forbidden, *_ = await decider.decide(made)
     await unifier.unify([seen(10, "both", card="c1", traits={"email": "e6@shop.example"})], 2, [])
     assert await open_now(store) == []
     await decider.withdraw("back", forbidden.decision_id, "desk", "a mistake")

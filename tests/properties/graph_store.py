@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import TypeVar
 
-from services.identity.domain.decision import Act, are_one, forbidding, stand_for, to_merge
+from services.identity.domain.decision import Act, are_one, forbidding, moved, stand_for, to_merge
 from services.identity.graph.borders import met
 from services.identity.graph.causes import NOBODY, Causes
 from services.identity.graph.conclude import Concluded, Conclusion
@@ -33,6 +33,7 @@ class Store:
     queue: dict[bytes, Question] = field(default_factory=dict)  # the open questions
     resting: dict[bytes, Question] = field(default_factory=dict)  # those that expired
     ended: dict[bytes, Evidence] = field(default_factory=dict)  # questions that were withdrawn, by what
+    moved: set[Node] = field(default_factory=set)  # by what was decided last, besides the two
     reviewed: set[bytes] = field(default_factory=set)  # of these, those that were at hand last
 
     def new_id(self) -> bytes:
@@ -64,7 +65,7 @@ class Store:
         evidence = self.whole.facts.together.get(frozenset(seen.nodes))
         return seen.resolving in self.whole.resolving and evidence is not None and evidence <= seen.evidence
 
-    def decide(self, act: Act, one: Node, other: Node) -> Decided | None:
+    def decide(self, act: Act, one: Node, other: Node, *, move_others: bool = True) -> Decided | None:
         """As `deciding`, of two that are linked to customers; None when it is refused."""
         region = self.load({one, other})
         if one not in region.known.links or other not in region.known.links:
@@ -78,6 +79,9 @@ class Store:
             return None
         getattr(region.facts, kind).add(decided)
         if act == "merge" and forbidding(region, self.rules, cut):
+            return None
+        self.moved = moved(region, self.rules, cut) if act == "merge" else set()
+        if self.moved and not move_others:
             return None
         getattr(self.whole.facts, kind).add(decided)
         self._settle(region, [])

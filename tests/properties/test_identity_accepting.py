@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.identity.domain.decision import stand_for, to_merge
 from services.identity.graph.crowding import shared, taking_part
-from services.identity.graph.facts import Facts, Node, Pair, pair
+from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.ownership import contests, divide
 from services.identity.graph.questions import Question, unique_owners
 from services.identity.graph.resolve import Link, Partition, candidates
@@ -209,6 +209,84 @@ def test_every_question_can_be_accepted_or_declined_and_what_nobody_decided_is_o
             assert both <= linked_with(store, one)
         check(store)
         check_nothing_is_dropped(store)
+
+
+def company(store: Store) -> dict[Node, frozenset[Node]]:
+    """By identifier, all that are of the same customer."""
+    mine, together = whose(store), dict[bytes, set[Node]]()
+    for found, customer in mine.items():
+        together.setdefault(customer, set()).add(found)
+    return {found: frozenset(together[customer]) for found, customer in mine.items()}
+
+
+def check_nobody_else_is_moved(store: Store, one: Node, other: Node, *, move_others: bool) -> bool:
+    """Without a word, neither by accepting nor by merging; with it the answer tells all. Whether it was made."""
+    before, contested = company(store), set(store.whole.contested)
+    made = store.decide("merge", one, other, move_others=move_others) is not None
+    after = company(store)
+    if not made:
+        assert after == before
+        return False
+    both = before[one] | before[other]
+    nobodys = {found for found in contested if before.get(found, {found}) == {found}} - both  # until it is settled whose they are
+    changed = {found for found in after.keys() - both - nobodys if after[found] != before.get(found)}
+    changed |= (after[one] - both - nobodys) | (both - after[one])
+    assert changed <= store.moved
+    assert move_others or not changed
+    return True
+
+
+BY_HAND = [
+    *(see(who, "p0", at=at) for who, at in (("u4", 103), ("u1", 412))),
+    *(see(who, "p0", "a0", at=at) for who, at in (("e0", 389), ("e2", 1109))),
+    *(see(who, "a0", at=at) for who, at in (("e0", 916), ("u0", 334))),
+    decide("forced", "e0", "e2"),
+]
+WHOSE_ALONE = [see("u4", "p0", at=1), see("u1", "p0", at=2), see("e5", "p0", at=3)]
+ADDRESSES = [
+    *(see(who, "p0", "a0", at=at) for who, at in (("e3", 273), ("e0", 1058))),
+    see("u1", "e1", "p0", "a0", at=32),
+    see("u4", "e1", "a0", at=1811),
+    decide("forced", "e0", "e3"),
+]
+SURE = Match(30.0, 30.0, Evidence(9, b"m"))
+MATCHING: list[Step] = [
+    *(see("u1", f"e{number}", at=number) for number in range(1, 5)),
+    see("c1", "e5", at=9),
+    lambda store: store.match({pair(node("c1"), node("u1")): SURE}, {node(who): frozenset(["crm"]) for who in ("c1", "u1")}),
+    *(see(who, "e9", at=at) for who, at in (("u1", 1), ("u4", 2))),
+]
+
+
+@pytest.mark.parametrize("steps", [BY_HAND, WHOSE_ALONE, ADDRESSES, MATCHING], ids=["by hand", "alone", "addresses", "matching"])
+def test_who_would_move_others_has_to_say_so(steps: list[Step]) -> None:
+    """Of others, or of the two themselves."""
+    store = played(steps)
+    assert not check_nobody_else_is_moved(store, node("u1"), node("u4"), move_others=False)
+    assert store.moved
+    assert check_nobody_else_is_moved(store, node("u1"), node("u4"), move_others=True)
+    assert store.moved
+    check(store)
+
+
+def test_a_value_that_two_known_people_share_is_theirs_once_they_are_one() -> None:
+    store = played([see("u4", "p0", at=1), see("u1", "p0", at=2), see("u4", "e4", at=3), see("u0", "e0", at=4)])
+    assert check_nobody_else_is_moved(store, node("u1"), node("u4"), move_others=False)
+    assert company(store)[node("p0")] == {node(name) for name in ("u1", "u4", "p0", "e4")}
+
+
+@given(st.lists(a_step, max_size=25), rules_of_questions, st.randoms(use_true_random=False), st.booleans())
+def test_nobody_else_changes_by_a_merge_unless_that_was_said(
+    steps: list[Sighting | tuple[str, Pair]], rules: Rules, random: Random, said: bool
+) -> None:
+    store = lived(steps, rules)
+    for _ in range(3):
+        two = [ends(store, question) for _, question in sorted(store.queue.items())]
+        mine = whose(store)
+        two += [(one, other) for one in sorted(mine) for other in sorted(mine) if mine[one] != mine[other]][:20]
+        if two:
+            check_nobody_else_is_moved(store, *random.choice(two), move_others=said)
+            check(store)
 
 
 @given(st.lists(a_step, max_size=25), rules_of_questions)

@@ -7,12 +7,12 @@ from functools import partial
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.deciding import take
 from services.identity.domain.decision import Act
 from services.identity.graph.facts import Evidence, Node, Pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.rules import Rules
 from services.identity.tables.regions import Loaded
+from services.identity.taking import take
 from shared.errors import WrongState
 from shared.ids import from_text
 from tests.properties.graph_store import Store

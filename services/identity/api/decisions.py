@@ -9,7 +9,7 @@ from c360.identity.v1 import decision_pb2_grpc
 
 from services.identity.api.named import customer_or_node, members_of
 from services.identity.api.weights import hashed
-from services.identity.deciding import Decider
+from services.identity.deciding import Decider, Made
 from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
 from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
@@ -36,26 +36,28 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         self._progress = progress
 
     async def MergeCustomers(self, request: pb.MergeCustomersRequest, context: Any) -> pb.MergeCustomersResponse:
-        return pb.MergeCustomersResponse(**await self._decide("merge", request, context))
+        made = await self._decide("merge", request, context, request.move_others)
+        return pb.MergeCustomersResponse(**await self._answer(made), moved=_moved(made))
 
     async def SplitCustomer(self, request: pb.SplitCustomerRequest, context: Any) -> pb.SplitCustomerResponse:
-        return pb.SplitCustomerResponse(**await self._decide("split", request, context))
+        return pb.SplitCustomerResponse(**await self._answer(await self._decide("split", request, context)))
 
     async def ForbidMerge(self, request: pb.ForbidMergeRequest, context: Any) -> pb.ForbidMergeResponse:
-        return pb.ForbidMergeResponse(**await self._decide("forbid", request, context))
+        return pb.ForbidMergeResponse(**await self._answer(await self._decide("forbid", request, context)))
 
     async def WithdrawDecision(self, request: pb.WithdrawDecisionRequest, context: Any) -> pb.WithdrawDecisionResponse:
         decision_id = from_text(request.decision_id, "decision")
-        done = await self._decider.withdraw(request.request_id, decision_id, request.withdrawn_by, request.reason)
-        return pb.WithdrawDecisionResponse(**await self._answer(*done))
+        made = await self._decider.withdraw(request.request_id, decision_id, request.withdrawn_by, request.reason)
+        return pb.WithdrawDecisionResponse(**await self._answer(made))
 
     async def DecideProposal(self, request: pb.DecideProposalRequest, context: Any) -> pb.DecideProposalResponse:
         if request.answer not in ACCEPTED:
             raise InvalidInput("accept the proposal or decline it", reason="ANSWER_MISSING")
         proposal_id = from_text(request.proposal_id, "proposal")
         accept = ACCEPTED[request.answer]
-        done = await self._decider.decide_proposal(request.request_id, proposal_id, accept, request.decided_by, request.reason)
-        return pb.DecideProposalResponse(**await self._answer(*done))
+        by, why = request.decided_by, request.reason
+        made = await self._decider.decide_proposal(request.request_id, proposal_id, accept, by, why, request.move_others)
+        return pb.DecideProposalResponse(**await self._answer(made), moved=_moved(made))
 
     async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Any) -> pb.ListDecisionsResponse:
         page = Page(request, BY_NUMBER)
@@ -68,7 +70,7 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
         ends = await decisions.nodes(self._pool, {end for row in shown for end in row.ends})
         return pb.ListDecisionsResponse(decisions=[_message(row, ends) for row in shown], next_page_token=token)
 
-    async def _decide(self, act: Act, request: Any, context: Any) -> dict[str, Any]:
+    async def _decide(self, act: Act, request: Any, context: Any, move_others: bool = False) -> Made:
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         command = Decide(
             request_id=request.request_id,
@@ -77,14 +79,16 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
             other=self._party(request.other),
             decided_by=request.decided_by,
             reason=request.reason,
+            move_others=move_others,
         )
-        return await self._answer(*await self._decider.decide(command))
+        return await self._decider.decide(command)
 
     def _party(self, ref: CustomerRef) -> Party:
         named = customer_or_node(ref, self._lookup_key)
         return Party(value_hash=named.value_hash) if isinstance(named, Node) else Party(customer=named)
 
-    async def _answer(self, decision: Decision, unit: int) -> dict[str, Any]:
+    async def _answer(self, made: Made) -> dict[str, Any]:
+        decision = made.decision
         found = await decisions.clusters(self._pool, decision)
         return {
             "decision": _message(decision, await decisions.nodes(self._pool, decision.ends)),
@@ -92,8 +96,15 @@ class DecisionApi(decision_pb2_grpc.DecisionServiceServicer):
                 pb.Cluster(customer_id=to_text(one.customer), member_ids=[to_text(member) for member in one.members])
                 for one in found
             ],
-            "position": Position(log="customer", partition=IDENTITY_PARTITION, number=unit),
+            "position": Position(log="customer", partition=IDENTITY_PARTITION, number=made.unit),
         }
+
+
+def _moved(made: Made) -> list[pb.MovedCustomer]:
+    return [
+        pb.MovedCustomer(customer_id=to_text(customer), now_customer_ids=[to_text(one) for one in now])
+        for customer, now in made.moved.items()
+    ]
 
 
 def _message(decision: Decision, ends: Mapping[bytes, Node]) -> pb.Decision:

@@ -38,6 +38,7 @@ class Decide(msgspec.Struct, frozen=True, kw_only=True):
     decided_by: str
     reason: str
     proposal_id: bytes | None = None
+    move_others: bool = False  # also if others than the two change for it
 
     def __post_init__(self) -> None:
         check_who_and_why(self.request_id, self.reason, self.decided_by)
@@ -110,20 +111,48 @@ def stand_for(region: Region, rules: Rules, one: Node, other: Node) -> Cut:
 
 
 def to_merge(region: Region, rules: Rules, one: Node, other: Node) -> Cut:
-    """As `stand_for`, if by that the two are one with all that either has.
+    """As `stand_for`, if by that the two are one with all that either has, and nobody else changes.
 
     Where people joined somebody known to another identifier of what evidence joins, or where a limit weighs what was seen within a while, a merge by
-    the strongest one would tear that apart: then it is about the first of these by which nobody falls out.
+    the strongest one would tear that apart: then it is about the first of these that changes nobody else, or by which at least nobody falls out.
     """
     before = divide(region.facts, rules, region.shared)
-    both = set().union(*(before.group_of[node].nodes if node in before.group_of else {node} for node in (one, other)))
     usual = _strongest(before, rules, one, other)
+    both, whole = _group(before, one) | _group(before, other), None
     for cut in islice(_cuts(before, region.facts, rules, usual, Cut(one, other)), MOST_CUTS):
-        facts = replace(region.facts, forced=region.facts.forced | {pair(*cut)})
-        group_of = divide(facts, rules, region.shared).group_of
-        if both <= group_of[cut.one].nodes:
+        after = divide(replace(region.facts, forced=region.facts.forced | {pair(*cut)}), rules, region.shared)
+        if not _moved(before, after, cut):
             return cut
-    return usual
+        if whole is None and both <= _group(after, cut.one):
+            whole = cut
+    return whole or usual
+
+
+def moved(region: Region, rules: Rules, cut: Cut) -> set[Node]:
+    """Whom a merge moves besides making one of the two: identifiers of others that it joins or parts, and what falls out of the two.
+
+    Of values that were contested and nobody's, those are left out that come to the two: that they are one settles whose they are.
+    """
+    facts = region.facts
+    before = divide(replace(facts, forced=facts.forced - {pair(*cut)}), rules, region.shared)
+    after = divide(replace(facts, forced=facts.forced | {pair(*cut)}), rules, region.shared)
+    return _moved(before, after, cut)
+
+
+def _moved(before: Partition, after: Partition, cut: Cut) -> set[Node]:
+    others, both = before.groups(), _group(before, cut.one) | _group(before, cut.other)
+    settled = {node for node in before.contested - after.contested if _group(before, node) == {node}}
+    found = set[Node]()
+    for group in after.groups():
+        if both <= group:
+            found |= group - both - settled
+        elif group not in others or not group.isdisjoint(both):
+            found |= group
+    return found
+
+
+def _group(partition: Partition, node: Node) -> set[Node]:
+    return partition.group_of[node].nodes if node in partition.group_of else {node}
 
 
 def _strongest(partition: Partition, rules: Rules, one: Node, other: Node) -> Cut:

@@ -113,6 +113,17 @@ async def clusters(pool: Any, decision: Decision) -> list[Cluster]:
     return [Cluster(row["canonical"], row["members"]) for row in rows]
 
 
+async def customers_of(pool: Any, hashes: Collection[bytes]) -> dict[bytes, bytes]:
+    """By hash, the canonical ids of the customers that have these identifiers."""
+    if not hashes:
+        return {}
+    rows = await pool.fetch(
+        """SELECT value_hash, canonical FROM identifiers JOIN customers USING (customer) WHERE value_hash = ANY($1::bytea[])""",
+        list(hashes),
+    )
+    return {row["value_hash"]: row["canonical"] for row in rows}
+
+
 async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[bytes]) -> set[bytes]:
     """Removes those of which one end is erased, all but their ids and those of their requests; returns the hashes of all their ends.
 

@@ -27,45 +27,47 @@ from c360.identity.v1 import explanation_pb2 as c360_dot_identity_dot_v1_dot_exp
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x33\x36\x30/identity/v1/decision.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\"c360/identity/v1/explanation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdf\x01\n\x15MergeCustomersRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xa0\x01\n\x16MergeCustomersResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xde\x01\n\x14SplitCustomerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x9f\x01\n\x15SplitCustomerResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xdc\x01\n\x12\x46orbidMergeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x9d\x01\n\x13\x46orbidMergeResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"h\n\x17WithdrawDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x14\n\x0cwithdrawn_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa2\x01\n\x18WithdrawDecisionResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xbc\x01\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\x08\x63ustomer\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x19\n\x11include_withdrawn\x18\x04 \x01(\x08\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\"_\n\x15ListDecisionsResponse\x12-\n\tdecisions\x18\x01 \x03(\x0b\x32\x1a.c360.identity.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x15\x44\x65\x63ideProposalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bproposal_id\x18\x02 \x01(\t\x12\x30\n\x06\x61nswer\x18\x03 \x01(\x0e\x32 .c360.identity.v1.ProposalAnswer\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\xa0\x01\n\x16\x44\x65\x63ideProposalResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xfc\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.c360.identity.v1.DecisionKind\x12\x14\n\x0c\x63ustomer_ids\x18\x04 \x03(\t\x12\x12\n\ndecided_by\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bproposal_id\x18\x08 \x01(\t\x12\x31\n\rwithdraw_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cwithdrawn_by\x18\n \x01(\t\x12\x17\n\x0fwithdraw_reason\x18\x0b \x01(\t\x12\x37\n\x0bidentifiers\x18\x0c \x03(\x0b\x32\".c360.identity.v1.HashedIdentifier\"2\n\x07\x43luster\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t*`\n\x0c\x44\x65\x63isionKind\x12\x1d\n\x19\x44\x45\x43ISION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ISION_KIND_MERGE\x10\x01\x12\x18\n\x14\x44\x45\x43ISION_KIND_FORBID\x10\x02*j\n\x0eProposalAnswer\x12\x1f\n\x1bPROPOSAL_ANSWER_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROPOSAL_ANSWER_ACCEPT\x10\x01\x12\x1b\n\x17PROPOSAL_ANSWER_DECLINE\x10\x02\x32\xe6\x04\n\x0f\x44\x65\x63isionService\x12\x63\n\x0eMergeCustomers\x12\'.c360.identity.v1.MergeCustomersRequest\x1a(.c360.identity.v1.MergeCustomersResponse\x12`\n\rSplitCustomer\x12&.c360.identity.v1.SplitCustomerRequest\x1a\'.c360.identity.v1.SplitCustomerResponse\x12Z\n\x0b\x46orbidMerge\x12$.c360.identity.v1.ForbidMergeRequest\x1a%.c360.identity.v1.ForbidMergeResponse\x12i\n\x10WithdrawDecision\x12).c360.identity.v1.WithdrawDecisionRequest\x1a*.c360.identity.v1.WithdrawDecisionResponse\x12`\n\rListDecisions\x12&.c360.identity.v1.ListDecisionsRequest\x1a\'.c360.identity.v1.ListDecisionsResponse\x12\x63\n\x0e\x44\x65\x63ideProposal\x12\'.c360.identity.v1.DecideProposalRequest\x1a(.c360.identity.v1.DecideProposalResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63\x33\x36\x30/identity/v1/decision.proto\x12\x10\x63\x33\x36\x30.identity.v1\x1a\x1b\x63\x33\x36\x30/common/v1/common.proto\x1a\"c360/identity/v1/explanation.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf4\x01\n\x15MergeCustomersRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.Position\x12\x13\n\x0bmove_others\x18\x07 \x01(\x08\"\xd0\x01\n\x16MergeCustomersResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\x12.\n\x05moved\x18\x04 \x03(\x0b\x32\x1f.c360.identity.v1.MovedCustomer\"\xde\x01\n\x14SplitCustomerRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x9f\x01\n\x15SplitCustomerResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xdc\x01\n\x12\x46orbidMergeRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08\x63ustomer\x18\x02 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12*\n\x05other\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x33\n\x11\x61t_least_as_fresh\x18\x06 \x01(\x0b\x32\x18.c360.common.v1.Position\"\x9d\x01\n\x13\x46orbidMergeResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"h\n\x17WithdrawDecisionRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x14\n\x0cwithdrawn_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\xa2\x01\n\x18WithdrawDecisionResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\"\xbc\x01\n\x14ListDecisionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\x08\x63ustomer\x18\x03 \x01(\x0b\x32\x1b.c360.common.v1.CustomerRef\x12\x19\n\x11include_withdrawn\x18\x04 \x01(\x08\x12\x33\n\x11\x61t_least_as_fresh\x18\x05 \x01(\x0b\x32\x18.c360.common.v1.Position\"_\n\x15ListDecisionsResponse\x12-\n\tdecisions\x18\x01 \x03(\x0b\x32\x1a.c360.identity.v1.Decision\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xab\x01\n\x15\x44\x65\x63ideProposalRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x13\n\x0bproposal_id\x18\x02 \x01(\t\x12\x30\n\x06\x61nswer\x18\x03 \x01(\x0e\x32 .c360.identity.v1.ProposalAnswer\x12\x12\n\ndecided_by\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x13\n\x0bmove_others\x18\x06 \x01(\x08\"\xd0\x01\n\x16\x44\x65\x63ideProposalResponse\x12,\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1a.c360.identity.v1.Decision\x12,\n\tcustomers\x18\x02 \x03(\x0b\x32\x19.c360.identity.v1.Cluster\x12*\n\x08position\x18\x03 \x01(\x0b\x32\x18.c360.common.v1.Position\x12.\n\x05moved\x18\x04 \x03(\x0b\x32\x1f.c360.identity.v1.MovedCustomer\"\xfc\x02\n\x08\x44\x65\x63ision\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.c360.identity.v1.DecisionKind\x12\x14\n\x0c\x63ustomer_ids\x18\x04 \x03(\t\x12\x12\n\ndecided_by\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0b\x64\x65\x63ide_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bproposal_id\x18\x08 \x01(\t\x12\x31\n\rwithdraw_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cwithdrawn_by\x18\n \x01(\t\x12\x17\n\x0fwithdraw_reason\x18\x0b \x01(\t\x12\x37\n\x0bidentifiers\x18\x0c \x03(\x0b\x32\".c360.identity.v1.HashedIdentifier\"2\n\x07\x43luster\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x12\n\nmember_ids\x18\x02 \x03(\t\">\n\rMovedCustomer\x12\x13\n\x0b\x63ustomer_id\x18\x01 \x01(\t\x12\x18\n\x10now_customer_ids\x18\x02 \x03(\t*`\n\x0c\x44\x65\x63isionKind\x12\x1d\n\x19\x44\x45\x43ISION_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44\x45\x43ISION_KIND_MERGE\x10\x01\x12\x18\n\x14\x44\x45\x43ISION_KIND_FORBID\x10\x02*j\n\x0eProposalAnswer\x12\x1f\n\x1bPROPOSAL_ANSWER_UNSPECIFIED\x10\x00\x12\x1a\n\x16PROPOSAL_ANSWER_ACCEPT\x10\x01\x12\x1b\n\x17PROPOSAL_ANSWER_DECLINE\x10\x02\x32\xe6\x04\n\x0f\x44\x65\x63isionService\x12\x63\n\x0eMergeCustomers\x12\'.c360.identity.v1.MergeCustomersRequest\x1a(.c360.identity.v1.MergeCustomersResponse\x12`\n\rSplitCustomer\x12&.c360.identity.v1.SplitCustomerRequest\x1a\'.c360.identity.v1.SplitCustomerResponse\x12Z\n\x0b\x46orbidMerge\x12$.c360.identity.v1.ForbidMergeRequest\x1a%.c360.identity.v1.ForbidMergeResponse\x12i\n\x10WithdrawDecision\x12).c360.identity.v1.WithdrawDecisionRequest\x1a*.c360.identity.v1.WithdrawDecisionResponse\x12`\n\rListDecisions\x12&.c360.identity.v1.ListDecisionsRequest\x1a\'.c360.identity.v1.ListDecisionsResponse\x12\x63\n\x0e\x44\x65\x63ideProposal\x12\'.c360.identity.v1.DecideProposalRequest\x1a(.c360.identity.v1.DecideProposalResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'c360.identity.v1.decision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_DECISIONKIND']._serialized_start=2620
-  _globals['_DECISIONKIND']._serialized_end=2716
-  _globals['_PROPOSALANSWER']._serialized_start=2718
-  _globals['_PROPOSALANSWER']._serialized_end=2824
+  _globals['_DECISIONKIND']._serialized_start=2822
+  _globals['_DECISIONKIND']._serialized_end=2918
+  _globals['_PROPOSALANSWER']._serialized_start=2920
+  _globals['_PROPOSALANSWER']._serialized_end=3026
   _globals['_MERGECUSTOMERSREQUEST']._serialized_start=152
-  _globals['_MERGECUSTOMERSREQUEST']._serialized_end=375
-  _globals['_MERGECUSTOMERSRESPONSE']._serialized_start=378
-  _globals['_MERGECUSTOMERSRESPONSE']._serialized_end=538
-  _globals['_SPLITCUSTOMERREQUEST']._serialized_start=541
-  _globals['_SPLITCUSTOMERREQUEST']._serialized_end=763
-  _globals['_SPLITCUSTOMERRESPONSE']._serialized_start=766
-  _globals['_SPLITCUSTOMERRESPONSE']._serialized_end=925
-  _globals['_FORBIDMERGEREQUEST']._serialized_start=928
-  _globals['_FORBIDMERGEREQUEST']._serialized_end=1148
-  _globals['_FORBIDMERGERESPONSE']._serialized_start=1151
-  _globals['_FORBIDMERGERESPONSE']._serialized_end=1308
-  _globals['_WITHDRAWDECISIONREQUEST']._serialized_start=1310
-  _globals['_WITHDRAWDECISIONREQUEST']._serialized_end=1414
-  _globals['_WITHDRAWDECISIONRESPONSE']._serialized_start=1417
-  _globals['_WITHDRAWDECISIONRESPONSE']._serialized_end=1579
-  _globals['_LISTDECISIONSREQUEST']._serialized_start=1582
-  _globals['_LISTDECISIONSREQUEST']._serialized_end=1770
-  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1772
-  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1867
-  _globals['_DECIDEPROPOSALREQUEST']._serialized_start=1870
-  _globals['_DECIDEPROPOSALREQUEST']._serialized_end=2020
-  _globals['_DECIDEPROPOSALRESPONSE']._serialized_start=2023
-  _globals['_DECIDEPROPOSALRESPONSE']._serialized_end=2183
-  _globals['_DECISION']._serialized_start=2186
-  _globals['_DECISION']._serialized_end=2566
-  _globals['_CLUSTER']._serialized_start=2568
-  _globals['_CLUSTER']._serialized_end=2618
-  _globals['_DECISIONSERVICE']._serialized_start=2827
-  _globals['_DECISIONSERVICE']._serialized_end=3441
+  _globals['_MERGECUSTOMERSREQUEST']._serialized_end=396
+  _globals['_MERGECUSTOMERSRESPONSE']._serialized_start=399
+  _globals['_MERGECUSTOMERSRESPONSE']._serialized_end=607
+  _globals['_SPLITCUSTOMERREQUEST']._serialized_start=610
+  _globals['_SPLITCUSTOMERREQUEST']._serialized_end=832
+  _globals['_SPLITCUSTOMERRESPONSE']._serialized_start=835
+  _globals['_SPLITCUSTOMERRESPONSE']._serialized_end=994
+  _globals['_FORBIDMERGEREQUEST']._serialized_start=997
+  _globals['_FORBIDMERGEREQUEST']._serialized_end=1217
+  _globals['_FORBIDMERGERESPONSE']._serialized_start=1220
+  _globals['_FORBIDMERGERESPONSE']._serialized_end=1377
+  _globals['_WITHDRAWDECISIONREQUEST']._serialized_start=1379
+  _globals['_WITHDRAWDECISIONREQUEST']._serialized_end=1483
+  _globals['_WITHDRAWDECISIONRESPONSE']._serialized_start=1486
+  _globals['_WITHDRAWDECISIONRESPONSE']._serialized_end=1648
+  _globals['_LISTDECISIONSREQUEST']._serialized_start=1651
+  _globals['_LISTDECISIONSREQUEST']._serialized_end=1839
+  _globals['_LISTDECISIONSRESPONSE']._serialized_start=1841
+  _globals['_LISTDECISIONSRESPONSE']._serialized_end=1936
+  _globals['_DECIDEPROPOSALREQUEST']._serialized_start=1939
+  _globals['_DECIDEPROPOSALREQUEST']._serialized_end=2110
+  _globals['_DECIDEPROPOSALRESPONSE']._serialized_start=2113
+  _globals['_DECIDEPROPOSALRESPONSE']._serialized_end=2321
+  _globals['_DECISION']._serialized_start=2324
+  _globals['_DECISION']._serialized_end=2704
+  _globals['_CLUSTER']._serialized_start=2706
+  _globals['_CLUSTER']._serialized_end=2756
+  _globals['_MOVEDCUSTOMER']._serialized_start=2758
+  _globals['_MOVEDCUSTOMER']._serialized_end=2820
+  _globals['_DECISIONSERVICE']._serialized_start=3029
+  _globals['_DECISIONSERVICE']._serialized_end=3643
 # @@protoc_insertion_point(module_scope)

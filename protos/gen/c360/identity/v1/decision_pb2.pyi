@@ -82,12 +82,17 @@ class MergeCustomersRequest(_message.Message):
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     AT_LEAST_AS_FRESH_FIELD_NUMBER: _builtins.int
+    MOVE_OTHERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the caller, at most 100 characters."""
     decided_by: _builtins.str
     """Who decides, as an id or a role, 1 to 100 characters; kept in the clear."""
     reason: _builtins.str
     """Why, 1 to 200 characters; kept in the clear: name nobody in it."""
+    move_others: _builtins.bool
+    """Also if others than the two are joined or parted by it, or something falls out of them; without it that is refused with
+    WOULD_MOVE_OTHERS. RulesService.Simulate tells beforehand what would change.
+    """
     @_builtins.property
     def customer(self) -> _common_pb2.CustomerRef:
         """One of them."""
@@ -109,10 +114,11 @@ class MergeCustomersRequest(_message.Message):
         decided_by: _builtins.str = ...,
         reason: _builtins.str = ...,
         at_least_as_fresh: _common_pb2.Position | None = ...,
+        move_others: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "decided_by", b"decided_by", "other", b"other", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least_as_fresh", b"at_least_as_fresh", "customer", b"customer", "decided_by", b"decided_by", "move_others", b"move_others", "other", b"other", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -127,6 +133,7 @@ class MergeCustomersResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     CUSTOMERS_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def decision(self) -> Global___Decision:
         """As it was taken down."""
@@ -139,16 +146,21 @@ class MergeCustomersResponse(_message.Message):
     def position(self) -> _common_pb2.Position:
         """Where what follows stands; give it to a read to see it."""
 
+    @_builtins.property
+    def moved(self) -> _containers.RepeatedCompositeFieldContainer[Global___MovedCustomer]:
+        """Whom it moved besides, with move_others only; an answer to a request that is repeated doesn't say it again."""
+
     def __init__(
         self,
         *,
         decision: Global___Decision | None = ...,
         customers: _abc.Iterable[Global___Cluster] | None = ...,
         position: _common_pb2.Position | None = ...,
+        moved: _abc.Iterable[Global___MovedCustomer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "decision", b"decision", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "decision", b"decision", "moved", b"moved", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -473,6 +485,7 @@ class DecideProposalRequest(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MOVE_OTHERS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Idempotency key of the caller, at most 100 characters."""
     proposal_id: _builtins.str
@@ -483,6 +496,10 @@ class DecideProposalRequest(_message.Message):
     """Who decides, as an id or a role, 1 to 100 characters; kept in the clear."""
     reason: _builtins.str
     """Why, 1 to 200 characters; kept in the clear: name nobody in it."""
+    move_others: _builtins.bool
+    """Also if others than the two are joined or parted by it, or something falls out of them; without it that is refused with
+    WOULD_MOVE_OTHERS. RulesService.Simulate tells beforehand what would change.
+    """
     def __init__(
         self,
         *,
@@ -491,10 +508,11 @@ class DecideProposalRequest(_message.Message):
         answer: Global___ProposalAnswer.ValueType = ...,
         decided_by: _builtins.str = ...,
         reason: _builtins.str = ...,
+        move_others: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decided_by", b"decided_by", "proposal_id", b"proposal_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "decided_by", b"decided_by", "move_others", b"move_others", "proposal_id", b"proposal_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,6 +527,7 @@ class DecideProposalResponse(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     CUSTOMERS_FIELD_NUMBER: _builtins.int
     POSITION_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def decision(self) -> Global___Decision:
         """As it was taken down."""
@@ -521,16 +540,21 @@ class DecideProposalResponse(_message.Message):
     def position(self) -> _common_pb2.Position:
         """Where what follows stands; give it to a read to see it."""
 
+    @_builtins.property
+    def moved(self) -> _containers.RepeatedCompositeFieldContainer[Global___MovedCustomer]:
+        """Whom it moved besides, with move_others only; an answer to a request that is repeated doesn't say it again."""
+
     def __init__(
         self,
         *,
         decision: Global___Decision | None = ...,
         customers: _abc.Iterable[Global___Cluster] | None = ...,
         position: _common_pb2.Position | None = ...,
+        moved: _abc.Iterable[Global___MovedCustomer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "decision", b"decision", "position", b"position"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "decision", b"decision", "moved", b"moved", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -637,3 +661,31 @@ class Cluster(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cluster: _TypeAlias = Cluster  # noqa: Y015
+
+@_typing.final
+class MovedCustomer(_message.Message):
+    """MovedCustomer is one that a merge joined to the two or parted, or one of the two out of which something fell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUSTOMER_ID_FIELD_NUMBER: _builtins.int
+    NOW_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
+    customer_id: _builtins.str
+    """Its canonical id before, a UUID."""
+    @_builtins.property
+    def now_customer_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The canonical ids of those that have now what was moved, UUIDs; itself among them where it kept some of it."""
+
+    def __init__(
+        self,
+        *,
+        customer_id: _builtins.str = ...,
+        now_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "now_customer_ids", b"now_customer_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MovedCustomer: _TypeAlias = MovedCustomer  # noqa: Y015

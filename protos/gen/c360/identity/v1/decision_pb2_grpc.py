@@ -76,10 +76,12 @@ class DecisionServiceServicer:
     """
 
     def MergeCustomers(self, request, context):
-        """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
+        """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it. Nobody else changes
+        and nothing falls out of the two, unless move_others says that it may.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
         IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN, WOULD_MOVE_OTHERS: customer_ids, apart by
+        spaces, names the first 20 of as many as customers says), ABORTED
         (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -89,7 +91,7 @@ class DecisionServiceServicer:
     def SplitCustomer(self, request, context):
         """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
         Each side is as if they had never been merged, and later events go to the right side.
-        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
+        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER, without FORBIDDEN and WOULD_MOVE_OTHERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +99,7 @@ class DecisionServiceServicer:
 
     def ForbidMerge(self, request, context):
         """ForbidMerge keeps two customers apart that are two now.
-        Errors: as MergeCustomers, without FORBIDDEN.
+        Errors: as MergeCustomers, without FORBIDDEN and WOULD_MOVE_OTHERS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,9 +124,10 @@ class DecisionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DecideProposal(self, request, context):
-        """DecideProposal accepts a proposal, which is a decision to merge, or declines it, which is one to forbid.
+        """DecideProposal accepts a proposal, which is a decision to merge as by MergeCustomers, or declines it, which is one to forbid.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PROPOSAL_ID_INVALID, ANSWER_MISSING, REASON_INVALID,
-        NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN), ABORTED (REQUEST_ID_REUSED).
+        NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN,
+        WOULD_MOVE_OTHERS), ABORTED (REQUEST_ID_REUSED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,20 +37,22 @@ class DecisionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> DecisionServiceAsyncStub: ...
     MergeCustomers: _grpc.UnaryUnaryMultiCallable[_decision_pb2.MergeCustomersRequest, _decision_pb2.MergeCustomersResponse]
-    """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
+    """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it. Nobody else changes
+    and nothing falls out of the two, unless move_others says that it may.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
     IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN, WOULD_MOVE_OTHERS: customer_ids, apart by
+    spaces, names the first 20 of as many as customers says), ABORTED
     (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     SplitCustomer: _grpc.UnaryUnaryMultiCallable[_decision_pb2.SplitCustomerRequest, _decision_pb2.SplitCustomerResponse]
     """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
     Each side is as if they had never been merged, and later events go to the right side.
-    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
+    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER, without FORBIDDEN and WOULD_MOVE_OTHERS.
     """
     ForbidMerge: _grpc.UnaryUnaryMultiCallable[_decision_pb2.ForbidMergeRequest, _decision_pb2.ForbidMergeResponse]
     """ForbidMerge keeps two customers apart that are two now.
-    Errors: as MergeCustomers, without FORBIDDEN.
+    Errors: as MergeCustomers, without FORBIDDEN and WOULD_MOVE_OTHERS.
     """
     WithdrawDecision: _grpc.UnaryUnaryMultiCallable[_decision_pb2.WithdrawDecisionRequest, _decision_pb2.WithdrawDecisionResponse]
     """WithdrawDecision takes a decision back: everything is as if it had never been made.
@@ -63,9 +65,10 @@ class DecisionServiceStub:
     NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     DecideProposal: _grpc.UnaryUnaryMultiCallable[_decision_pb2.DecideProposalRequest, _decision_pb2.DecideProposalResponse]
-    """DecideProposal accepts a proposal, which is a decision to merge, or declines it, which is one to forbid.
+    """DecideProposal accepts a proposal, which is a decision to merge as by MergeCustomers, or declines it, which is one to forbid.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PROPOSAL_ID_INVALID, ANSWER_MISSING, REASON_INVALID,
-    NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN), ABORTED (REQUEST_ID_REUSED).
+    NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN,
+    WOULD_MOVE_OTHERS), ABORTED (REQUEST_ID_REUSED).
     """
 
 @_typing.type_check_only
@@ -77,20 +80,22 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     MergeCustomers: _aio.UnaryUnaryMultiCallable[_decision_pb2.MergeCustomersRequest, _decision_pb2.MergeCustomersResponse]  # type: ignore[assignment]
-    """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
+    """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it. Nobody else changes
+    and nothing falls out of the two, unless move_others says that it may.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
     IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+    FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN, WOULD_MOVE_OTHERS: customer_ids, apart by
+    spaces, names the first 20 of as many as customers says), ABORTED
     (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     SplitCustomer: _aio.UnaryUnaryMultiCallable[_decision_pb2.SplitCustomerRequest, _decision_pb2.SplitCustomerResponse]  # type: ignore[assignment]
     """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
     Each side is as if they had never been merged, and later events go to the right side.
-    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
+    Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER, without FORBIDDEN and WOULD_MOVE_OTHERS.
     """
     ForbidMerge: _aio.UnaryUnaryMultiCallable[_decision_pb2.ForbidMergeRequest, _decision_pb2.ForbidMergeResponse]  # type: ignore[assignment]
     """ForbidMerge keeps two customers apart that are two now.
-    Errors: as MergeCustomers, without FORBIDDEN.
+    Errors: as MergeCustomers, without FORBIDDEN and WOULD_MOVE_OTHERS.
     """
     WithdrawDecision: _aio.UnaryUnaryMultiCallable[_decision_pb2.WithdrawDecisionRequest, _decision_pb2.WithdrawDecisionResponse]  # type: ignore[assignment]
     """WithdrawDecision takes a decision back: everything is as if it had never been made.
@@ -103,9 +108,10 @@ class DecisionServiceAsyncStub(DecisionServiceStub):
     NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN), UNAVAILABLE (NOT_FRESH_ENOUGH).
     """
     DecideProposal: _aio.UnaryUnaryMultiCallable[_decision_pb2.DecideProposalRequest, _decision_pb2.DecideProposalResponse]  # type: ignore[assignment]
-    """DecideProposal accepts a proposal, which is a decision to merge, or declines it, which is one to forbid.
+    """DecideProposal accepts a proposal, which is a decision to merge as by MergeCustomers, or declines it, which is one to forbid.
     Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PROPOSAL_ID_INVALID, ANSWER_MISSING, REASON_INVALID,
-    NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN), ABORTED (REQUEST_ID_REUSED).
+    NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN,
+    WOULD_MOVE_OTHERS), ABORTED (REQUEST_ID_REUSED).
     """
 
 class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -120,10 +126,12 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _decision_pb2.MergeCustomersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.MergeCustomersResponse, _abc.Awaitable[_decision_pb2.MergeCustomersResponse]]:
-        """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it.
+        """MergeCustomers makes two customers one, whatever the rules say; not against a decision that forbids it. Nobody else changes
+        and nothing falls out of the two, unless move_others says that it may.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, CUSTOMER_MISSING, CUSTOMER_ID_INVALID,
         IDENTIFIER_INVALID, REASON_INVALID, NAME_INVALID, SAME_CUSTOMER), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN),
-        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN), ABORTED
+        FAILED_PRECONDITION (CUSTOMER_ERASED, ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN, WOULD_MOVE_OTHERS: customer_ids, apart by
+        spaces, names the first 20 of as many as customers says), ABORTED
         (REQUEST_ID_REUSED), UNAVAILABLE (NOT_FRESH_ENOUGH).
         """
 
@@ -135,7 +143,7 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_decision_pb2.SplitCustomerResponse, _abc.Awaitable[_decision_pb2.SplitCustomerResponse]]:
         """SplitCustomer makes two of what is one customer: the two that are named are never one again, by whatever chain.
         Each side is as if they had never been merged, and later events go to the right side.
-        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER and without FORBIDDEN.
+        Errors: as MergeCustomers, with NOT_TOGETHER in place of ALREADY_TOGETHER, without FORBIDDEN and WOULD_MOVE_OTHERS.
         """
 
     @_abc_1.abstractmethod
@@ -145,7 +153,7 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.ForbidMergeResponse, _abc.Awaitable[_decision_pb2.ForbidMergeResponse]]:
         """ForbidMerge keeps two customers apart that are two now.
-        Errors: as MergeCustomers, without FORBIDDEN.
+        Errors: as MergeCustomers, without FORBIDDEN and WOULD_MOVE_OTHERS.
         """
 
     @_abc_1.abstractmethod
@@ -176,9 +184,10 @@ class DecisionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _decision_pb2.DecideProposalRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_decision_pb2.DecideProposalResponse, _abc.Awaitable[_decision_pb2.DecideProposalResponse]]:
-        """DecideProposal accepts a proposal, which is a decision to merge, or declines it, which is one to forbid.
+        """DecideProposal accepts a proposal, which is a decision to merge as by MergeCustomers, or declines it, which is one to forbid.
         Errors: INVALID_ARGUMENT (REQUEST_ID_MISSING, REQUEST_ID_INVALID, PROPOSAL_ID_INVALID, ANSWER_MISSING, REASON_INVALID,
-        NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN), ABORTED (REQUEST_ID_REUSED).
+        NAME_INVALID), NOT_FOUND (PROPOSAL_UNKNOWN), FAILED_PRECONDITION (PROPOSAL_CLOSED, FORBIDDEN,
+        WOULD_MOVE_OTHERS), ABORTED (REQUEST_ID_REUSED).
         """
 
 def add_DecisionServiceServicer_to_server(servicer: DecisionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

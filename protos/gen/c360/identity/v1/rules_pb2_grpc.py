@@ -110,7 +110,7 @@ class RulesServiceServicer:
         Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
         INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
         IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
-        and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+        and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN; but a merge as with move_others).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,7 @@ class RulesServiceStub:
     Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
     INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
     IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
-    and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+    and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN; but a merge as with move_others).
     """
 
 @_typing.type_check_only
@@ -95,7 +95,7 @@ class RulesServiceAsyncStub(RulesServiceStub):
     Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
     INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
     IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
-    and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+    and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN; but a merge as with move_others).
     """
 
 class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -157,7 +157,7 @@ class RulesServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT (DECISION_MISSING, CUSTOMER_MISSING, CUSTOMER_ID_INVALID, IDENTIFIER_INVALID, SAME_CUSTOMER,
         INSTANT_INVALID, INSTANT_IN_FUTURE), NOT_FOUND (CUSTOMER_UNKNOWN, IDENTIFIER_UNKNOWN, IDENTIFIER_SHARED, IDENTIFIER_CONTESTED,
         IDENTIFIER_BLOCKED), UNAVAILABLE (NOT_FRESH_ENOUGH), FAILED_PRECONDITION (CUSTOMER_ERASED, TOO_MANY_SIGHTINGS with an instant,
-        and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN).
+        and what the decision itself would be refused for: ALREADY_TOGETHER, ALREADY_DECIDED, FORBIDDEN; but a merge as with move_others).
         """
 
 def add_RulesServiceServicer_to_server(servicer: RulesServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
