@@ -8,7 +8,8 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from services.identity import activating, drafting
+from services.identity import activating
+from services.identity.graph import resting
 from services.identity.rebuild import Found, rebuild, told
 from services.identity.reviewing import Expiry
 from services.identity.tables import bounds
@@ -134,7 +135,7 @@ async def test_a_question_that_was_never_put_or_for_something_else_is_found(stor
     assert (await rebuilt(store)).same
     assert len(await asked_now(store)) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(drafting, "questions", lambda *_: {})
+        patched.setattr(resting, "questions", lambda *_: {})
         again = [
             event_of(str(20 + n), user_id=f"u{n}", traits={"email": "shared@x.example", "phone": f"+4930123450{n}"})
             for n in range(2)
