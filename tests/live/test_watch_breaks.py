@@ -1,8 +1,8 @@
 """A watch whose first look is of more than its connection lasts for comes to its end: each goes on behind what was taken before."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from typing import Any
 
 import grpc
@@ -14,6 +14,8 @@ from services.profile import watches
 from services.profile.api import watch, watching
 from services.stack.stack import Stack
 from shared.ids import to_text
+from shared.rpc.sending import taken_in_time
+from shared.waiting import wait_for_news
 from tests.live.inside import Inside, founded, identified, new_id
 from tests.live.mirror import PATIENCE_S, Mirror, Watching, shown
 from tests.live.test_profile_rules import activated, command
@@ -21,6 +23,7 @@ from tests.live.test_watches import emptied, info_of
 from tests.properties.people_read import purpose
 
 TRIES_AT_MOST = 100
+ALL_SENT_S = 6.0
 
 
 @pytest.fixture
@@ -64,6 +67,12 @@ async def test_a_watch_that_breaks_after_each_message_comes_to_its_end(
 async def test_who_takes_little_at_a_time_is_dropped_each_time_further_on(
     inside: Inside, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
+    dropped = asyncio.Event()
+
+    def in_time(items: AsyncGenerator[Any, None], timeout_s: float, too_late: Any) -> AsyncGenerator[Any, None]:
+        return taken_in_time(_closing(items, dropped), timeout_s, too_late)
+
+    monkeypatch.setattr(watch, "taken_in_time", in_time)
     monkeypatch.setattr(watch, "SEND_TIMEOUT_S", 0.2)
     monkeypatch.setattr(watching, "MESSAGE_BYTES", 128 * 1024)
     await inside.define(purpose("contract", name="mirror"))
@@ -76,7 +85,8 @@ async def test_who_takes_little_at_a_time_is_dropped_each_time_further_on(
     while len(mirror.profiles) < len(streams):
         assert len(places) < TRIES_AT_MOST
         call = inside.watches.WatchProfiles(request, timeout=PATIENCE_S)
-        await asyncio.sleep(1.0)  # longer than anybody is waited for
+        dropped.clear()
+        await wait_for_news(dropped, ALL_SENT_S)  # in vain when the rest goes into what connections hold by themselves
         told = await taken(call, mirror, len(streams))
         call.cancel()
         if told is not None:
@@ -85,6 +95,15 @@ async def test_who_takes_little_at_a_time_is_dropped_each_time_further_on(
             assert request.resume_place not in places, "each time it is further on"
             places.append(request.resume_place)
     assert len(places) > 1, "else this shows nothing"
+
+
+async def _closing(items: AsyncGenerator[Any, None], closed: asyncio.Event) -> AsyncGenerator[Any, None]:
+    try:
+        async with aclosing(items):
+            async for item in items:
+                yield item
+    finally:
+        closed.set()
 
 
 async def taken(call: Any, mirror: Mirror, goal: int) -> Any:
