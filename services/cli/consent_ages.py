@@ -65,7 +65,7 @@ def age(
     )
     with connect("consent") as channel:
         answer = age_pb2_grpc.AgeServiceStub(channel).RecordAge(request, timeout=timeout_s)
-    _show(messages.plain(answer), as_json)
+    render.answer(messages.plain(answer), as_json)
 
 
 def correct_age(
@@ -107,11 +107,4 @@ def correct_age(
     )
     with connect("consent") as channel:
         answer = age_pb2_grpc.AgeServiceStub(channel).CorrectAge(request, timeout=timeout_s)
-    _show(messages.plain(answer), as_json)
-
-
-def _show(shown: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        render.document(shown)
-    else:
-        render.facts([(name.replace("_", " "), value) for name, value in shown.items()])
+    render.answer(messages.plain(answer), as_json)

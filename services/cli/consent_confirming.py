@@ -53,7 +53,7 @@ def request_confirmation(
     request = confirmation_pb2.RequestConfirmationRequest(decision=decision, wait_days=days)
     with connect("consent") as channel:
         answer = confirmation_pb2_grpc.ConfirmationServiceStub(channel).RequestConfirmation(request, timeout=timeout_s)
-    _show(messages.plain(answer), as_json)
+    render.answer(messages.plain(answer), as_json)
 
 
 def confirm(
@@ -81,11 +81,4 @@ def confirm(
     )
     with connect("consent") as channel:
         answer = confirmation_pb2_grpc.ConfirmationServiceStub(channel).Confirm(request, timeout=timeout_s)
-    _show(messages.plain(answer), as_json)
-
-
-def _show(shown: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        render.document(shown)
-    else:
-        render.facts([(name.replace("_", " "), value) for name, value in shown.items()])
+    render.answer(messages.plain(answer), as_json)

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from services.cli import notation, render
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, TimeoutS, parsed_by
+
+COLUMNS = (
+    "since",
+    "lifted",
+    "grounds",
+    "by",
+    "why",
+    "rights request",
+    "namespace",
+    "identifier",
+    "customer",
+    "restriction",
+    "belongs",
+)
 
 
 def restrictions(
@@ -48,33 +62,21 @@ def restrictions(
         for one in found:
             render.line(one)
         return
-    rows = [
-        (
-            one["restrict_time"],
-            one["lift_time"],
-            " ".join(one["restriction"]["grounds"]),
-            one["restriction"]["recorded_by"],
-            one["restriction"]["reason"],
-            " ".join(one["rights_request_ids"]),
-            one["namespace"],
-            one["identifier_hash"][: render.SHOWN_DIGITS],
-            one["customer_id"],
-            one["restriction_id"],
-            one["belonging"],
-        )
-        for one in found
-    ]
-    columns = (
-        "since",
-        "lifted",
-        "grounds",
-        "by",
-        "why",
-        "rights request",
-        "namespace",
-        "identifier",
-        "customer",
-        "restriction",
-        "belongs",
+    render.table("Restrictions", COLUMNS, [_row(one) for one in found])
+
+
+def _row(one: dict[str, Any]) -> tuple[Any, ...]:
+    told = one["restriction"]
+    return (
+        one["restrict_time"],
+        one["lift_time"],
+        " ".join(told["grounds"]),
+        told["recorded_by"],
+        told["reason"],
+        " ".join(one["rights_request_ids"]),
+        one["namespace"],
+        one["identifier_hash"][: render.SHOWN_DIGITS],
+        one["customer_id"],
+        one["restriction_id"],
+        one["belonging"],
     )
-    render.table("Restrictions", columns, rows)

@@ -52,7 +52,7 @@ def restrict(
 
     identified = messages.identifier(identifier)
     answer = restrict_processing(request_id or str(uuid4()), identified, grounds, by, reason, timeout_s, messages.timestamp(at))
-    _show(messages.plain(answer), as_json)
+    render.answer(messages.plain(answer), as_json)
 
 
 def restrict_processing(
@@ -113,11 +113,4 @@ def lift(
     )
     with connect("consent") as channel:
         answer = restriction_pb2_grpc.RestrictionServiceStub(channel).LiftRestriction(request, timeout=timeout_s)
-    _show(messages.plain(answer), as_json)
-
-
-def _show(shown: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        render.document(shown)
-    else:
-        render.facts([(name.replace("_", " "), value) for name, value in shown.items()])
+    render.answer(messages.plain(answer), as_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import uuid4
 
 import typer
@@ -77,9 +77,10 @@ def signal(
         failure.hint = f"It may have been recorded: repeat the command with --request-id {request.request_id}"
         raise
     shown = messages.plain(answer)
-    if as_json:
-        render.document(shown)
-        return
+    render.document(shown) if as_json else _show(shown)
+
+
+def _show(shown: dict[str, Any]) -> None:
     kept = shown["signal"]
     decided = [f"{one['purpose']} {one['outcome']} ({one['because']})" for one in shown["decisions"]]
     render.facts(

@@ -71,8 +71,7 @@ def show(
     with connect(_as_service(service)) as channel:
         stub = parked_pb2_grpc.ParkedServiceStub(channel)
         answer = stub.GetParked(parked_pb2.GetParkedRequest(parked_id=parked_id), timeout=timeout_s)
-    shown = messages.plain(answer.parked)
-    render.document(shown) if as_json else render.facts([(name.replace("_", " "), value) for name, value in shown.items()])
+    render.answer(messages.plain(answer.parked), as_json)
 
 
 @app.command()

@@ -37,6 +37,11 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def answer(told: Mapping[str, Any], as_json: bool) -> None:
+    """What one call answered: a fact a line for eyes, the same as JSON for scripts."""
+    document(told) if as_json else facts((name.replace("_", " "), value) for name, value in told.items())
+
+
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
     from rich.table import Table
 

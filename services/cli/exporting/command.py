@@ -93,10 +93,7 @@ def export(
     except KeyboardInterrupt:
         raise Interrupted("INTERRUPTED", f"{to} was not written") from None
     result |= {"file": str(to), "events_a_second": round(int(result["events"]) / max(time.monotonic() - began, 0.001))}
-    if as_json:
-        render.document(result)
-    else:
-        render.facts([(name.replace("_", " "), value) for name, value in result.items()])
+    render.answer(result, as_json)
 
 
 def _write_all(request: export_pb2.ExportEventsRequest, writer: Writer) -> dict[str, int | str]:

@@ -64,15 +64,8 @@ def import_file(
             result = job.result()
     except KeyboardInterrupt:
         raise Interrupted("INTERRUPTED", "the same command goes on from here") from None
-    _show(result, as_json)
+    render.answer(result, as_json)
     if quarantined := result.get(QUARANTINED):
         render.note(f"{quarantined:,} rows wait: `c360 plans quarantine SOURCE` says what they break of its tracking plan")
     if result["rejected"]:
         raise typer.Exit(1)
-
-
-def _show(result: dict[str, object], as_json: bool) -> None:
-    if as_json:
-        render.document(result)
-    else:
-        render.facts([(name.replace("_", " "), value) for name, value in result.items()])

@@ -54,10 +54,7 @@ def export(
         result = _export(directory, purpose, every if follow else None, fresh)
     except KeyboardInterrupt:
         raise Interrupted("INTERRUPTED", GOES_ON) from None
-    if as_json:
-        render.document(result)
-    else:
-        render.facts([(name.replace("_", " "), value) for name, value in result.items()])
+    render.answer(result, as_json)
 
 
 def _export(directory: Path, purpose: str, every_s: float | None, fresh: Fresh) -> dict[str, str | int]:
