@@ -102,7 +102,7 @@ def compose(
         unifier=unifier,
         settler=settler,
         decider=Decider(pool, ledger, graph, now_us, new_id),
-        expiry=Expiry(pool, ledger, settings.proposal_days, now_us, new_id),
+        expiry=Expiry(pool, ledger, settings.proposal_days, now_us, new_id, settler.tell),
         explanations=Explanations(pool, ledger, graph, comparing, now_us),
         checks=checks,
         simulation=Simulation(pool, new_id),

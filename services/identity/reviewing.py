@@ -1,12 +1,12 @@
 """The review queue: what becomes of proposals. open -> accepted, declined, expired or withdrawn."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from services.identity.domain.decision import Decision
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
-from services.identity.tables import erasures, views
+from services.identity.tables import bounds, erasures, views
 from services.identity.tables.views import ProposalRow
 from shared.errors import NotFound, WrongState
 from shared.events import customer as events
@@ -63,14 +63,18 @@ def others(proposals: Sequence[ProposalRow], gone: Collection[bytes]) -> tuple[b
 
 
 class Expiry:
-    """Closes what nobody decided in time. It rests until one of its two is seen again (`graph/resting`)."""
+    """Closes what nobody decided in time. It rests until one of its two is seen again (`graph/resting`).
 
-    def __init__(self, pool: Any, ledger: Ledger, days: int, clock: Clock, new_id: NewId) -> None:
+    Something else may speak for the same two customers, by others of what people joined: that is asked behind it (`settling`).
+    """
+
+    def __init__(self, pool: Any, ledger: Ledger, days: int, clock: Clock, new_id: NewId, tell_behind: Callable[[], None]) -> None:
         self._pool = pool
         self._ledger = ledger
         self._days = days
         self._clock = clock
         self._new_id = new_id
+        self._tell_behind = tell_behind
 
     def expires_at(self, proposed_at: int) -> int:
         """From when on an open proposal is closed."""
@@ -92,6 +96,7 @@ class Expiry:
             self._ledger.resting.tell()
             expired = await views.open_proposals_before(self._pool, now - self._days * DAY, PAGE_PROPOSALS)
             await self._close(expired, now)
+        self._tell_behind()
         return len(expired)
 
     async def _close(self, expired: Sequence[ProposalRow], now: int) -> None:
@@ -104,6 +109,7 @@ class Expiry:
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:
             await views.close_proposals(connection, dict.fromkeys((one.proposal_id for one in expired), b""), "expired", now)
+            await bounds.leave(connection, {end for one in expired for end in (one.end_hash, one.other_end_hash)})
             await erasures.move_versions(connection, versions)
 
         await self._ledger.commit(own, [versioned.entry for versioned in own], write_views=write_views)

@@ -14,7 +14,6 @@ from services.identity.domain.erasure import EraseCustomer
 from services.identity.domain.rules_document import NamespaceRule, RulesDocument, read
 from services.identity.graph.rules import Matching
 from services.identity.model_activating import ActivateModel, ModelActivator
-from services.identity.reviewing import Expiry
 from services.identity.simulating import Progress
 from services.identity.tables import modelbook, rulebook
 from shared.errors import CustomerError
@@ -137,7 +136,7 @@ class Life:
             await parts.holds.release(f"r{self.number}", row["hold_id"], "desk")
 
     async def expire(self, parts: Parts) -> None:
-        await Expiry(self.store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us)).expire()
+        await self.store.expiry(parts).expire()
 
     async def match(self, parts: Parts) -> None:
         await parts.matcher.step()

@@ -73,6 +73,15 @@ class Store:
         await parts.unifier.load()
         return parts
 
+    def expiry(self, parts: Parts, later_us: int = 91 * DAY) -> Expiry:
+        """Of what waits for 90 days, as of later."""
+        return Expiry(self.pool, parts.ledger, 90, lambda: now_us() + later_us, id_maker(now_us), parts.settler.tell)
+
+
+async def settle_behind(parts: Parts) -> None:
+    while await parts.settler.step():
+        pass
+
 
 @pytest.fixture
 async def store(servers: Stack) -> AsyncIterator[Store]:
@@ -378,13 +387,13 @@ async def check_proposals(pool: Any) -> None:
 
 
 async def test_a_proposal_expires_when_nobody_decides_and_comes_again_when_the_two_are_seen_again(store: Store) -> None:
-    unifier, decider, ledger = await store.started()
+    parts = await store.parts()
+    unifier, decider = parts.unifier, parts.decider
     await unifier.unify([names("1", "u1", "fam@shop.example"), names("2", "u2", "fam@shop.example")], 1, [])
     [first] = await views.proposals(store.pool, "open", (-1, b""), 10)
-    later = Expiry(store.pool, ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us))
-    assert await Expiry(store.pool, ledger, 90, now_us, id_maker(now_us)).expire() == 0
-    assert await later.expire() == 1
-    assert await later.expire() == 0
+    assert await store.expiry(parts, 0).expire() == 0
+    assert await store.expiry(parts).expire() == 1
+    assert await store.expiry(parts).expire() == 0
     with pytest.raises(WrongState, match="closed"):
         await decider.decide_proposal("too-late", first.proposal_id, True, "desk", "the same person")
     await unifier.unify([names("3", "u2", "fam@shop.example", "device")], 2, [])

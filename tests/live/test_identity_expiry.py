@@ -12,13 +12,12 @@ from services.identity.graph.facts import Node
 from services.identity.graph_writer import GraphWriter
 from services.identity.rebuild import rebuild, told
 from services.identity.recall import NOW, Instants
-from services.identity.reviewing import Expiry
 from services.identity.tables import rulebook
 from shared.events.wire import RawEvent
 from shared.ids import id_maker
-from shared.instants import DAY, now_us
+from shared.instants import now_us
 from tests.live.identity_life import _unchecked
-from tests.live.test_identity import Store, event_of, store
+from tests.live.test_identity import Store, event_of, settle_behind, store
 from tests.live.test_identity_questions import asked, decide, open_now, seen
 
 __all__ = ["store"]  # the fixture
@@ -30,13 +29,20 @@ def names(message_id: str, user: str, mailbox: str = "", **named: str) -> RawEve
     return event_of(message_id, user_id=user, traits={"email": f"{mailbox}@shop.example"} if mailbox else {}, **named)
 
 
+async def expire(store: Store, parts: Parts) -> int:
+    """How many did, with what is settled behind them."""
+    found = await store.expiry(parts).expire()
+    await settle_behind(parts)
+    return found
+
+
 async def expired(store: Store) -> Parts:
     """Two people of one mailbox, of whom it was asked; each is remembered, too."""
     parts = await store.parts()
     await parts.unifier.unify([names("1", "u1", "both"), names("2", "u2", "both"), names("3", "u1", "own")], 1, [])
     await parts.unifier.unify([names("4", "u1", "both"), names("5", "u1"), names("6", "u2")], 2, [])
     assert await asked(store, "u1", "u2") == ASKED
-    assert await Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us)).expire() == 1
+    assert await expire(store, parts) == 1
     assert await asked(store, "u1", "u2") == []
     return parts
 
@@ -102,7 +108,7 @@ async def test_split_by_hand_with_nobody_seen_it_rests_for_those_of_whom_it_was_
     for sequence, one in enumerate([*of_too_many_addresses(user_first), sixth], 1):
         await parts.unifier.unify([one], sequence, [])
     assert len(await open_now(store)) == 2
-    assert await Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us)).expire() == 2
+    assert await expire(store, parts) == 2
     ends = [Party(value_hash=store.hash_of(*named)) for named in (("user_id", "u0"), ("email", "e1@shop.example"))]
     split = Decide(request_id="apart", act="split", one=ends[0], other=ends[1], decided_by="desk", reason="a mistake")
     await parts.decider.decide(split)
@@ -118,7 +124,7 @@ async def test_what_is_open_stays_open_when_one_of_its_two_is_joined_to_somebody
     await parts.unifier.unify(
         [names("1", "u1", "both"), names("2", "u2", "both"), names("3", "u2", "hers"), names("4", "u3")], 1, []
     )
-    assert await Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us)).expire() == 1
+    assert await expire(store, parts) == 1
     await parts.unifier.unify([names("5", "u3", "hers")], 2, [])
     before = await open_now(store)
     assert await asked(store, "u1", "u2", "u3") == [("TWO_KNOWN_PEOPLE", ["u2", "u3"])]
@@ -128,12 +134,34 @@ async def test_what_is_open_stays_open_when_one_of_its_two_is_joined_to_somebody
     assert await open_now(store) == before
 
 
+async def test_what_else_speaks_for_the_same_two_is_asked_behind_the_expiry(store: Store) -> None:
+    """Of who was joined by hand there are two who have an address in common with her."""
+    parts = await store.parts()
+    shown = [names("1", "u1", "both"), names("2", "u2", "both"), names("3", "u2", "hers"), names("4", "u3", "hers")]
+    await parts.unifier.unify(shown, 1, [])
+    await decide(parts.decider, store, "merge", "u1", "u3")
+    [first] = await open_now(store)
+    assert await store.expiry(parts).expire() == 1
+    assert await open_now(store) == []
+    await settle_behind(parts)
+    [second] = await open_now(store)
+    hashes = [store.hash_of("user_id", user) for user in ("u1", "u2", "u3")]
+    assert {first.end_hash, first.other_end_hash} == {*hashes[:2]}
+    assert {second.end_hash, second.other_end_hash} == {*hashes[1:]}
+    found = await rebuild(store.settings, mend=False)
+    assert found.same, "\n".join(told(found))
+    assert await expire(store, parts) == 1
+    assert await open_now(store) == []
+    found = await rebuild(store.settings, mend=False)
+    assert found.same, "\n".join(told(found))
+
+
 async def test_why_names_what_rests_and_what_rested_by_what_was_known(store: Store) -> None:
     parts = await store.parts()
     one, other = (Node("user_id", store.hash_of("user_id", user)) for user in ("u1", "u2"))
     await parts.unifier.unify([names("1", "u1", "both"), names("2", "u2", "both")], 1, [])
     at = [parts.ledger.recording]
-    assert await Expiry(store.pool, parts.ledger, 0, now_us, id_maker(now_us)).expire() == 1
+    assert await expire(store, parts) == 1
     at.append(parts.ledger.recording)
     await parts.unifier.unify([names("3", "u3")], 2, [])
     at.append(parts.ledger.recording)
@@ -154,6 +182,5 @@ async def test_who_hangs_together_with_too_much_is_asked_again_behind_the_events
     monkeypatch.setattr(GraphWriter, "most", 1)
     await parts.unifier.unify([names("7", "u1")], 3, [])
     assert await asked(store, "u1", "u2") == []
-    while await parts.settler.step():
-        pass
+    await settle_behind(parts)
     assert await asked(store, "u1", "u2") == ASKED

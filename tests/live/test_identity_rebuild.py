@@ -11,15 +11,12 @@ import pytest_asyncio
 from services.identity import activating
 from services.identity.graph import resting
 from services.identity.rebuild import Found, rebuild, told
-from services.identity.reviewing import Expiry
 from services.identity.tables import bounds
 from services.identity.tables.expected import TABLES
 from services.stack.stack import Stack
 from shared.errors import Fenced
-from shared.ids import id_maker
-from shared.instants import DAY, now_us
 from tests.live.identity_life import Life
-from tests.live.test_identity import Store, event_of, partition_of_store, store
+from tests.live.test_identity import Store, event_of, partition_of_store, settle_behind, store
 from tests.seeds import seeds
 
 __all__ = ["store"]  # the fixture
@@ -151,8 +148,8 @@ async def test_a_question_that_was_never_put_or_for_something_else_is_found(stor
 async def test_whom_nobody_decided_in_time_is_no_question_that_is_missing(store: Store) -> None:
     parts = await store.parts()
     await parts.unifier.unify([event_of(str(n), user_id=f"u{n}", traits={"email": "shared@x.example"}) for n in range(2)], 1, [])
-    expiry = Expiry(store.pool, parts.ledger, 90, lambda: now_us() + 91 * DAY, id_maker(now_us))
-    assert await expiry.expire() == 1
+    assert await store.expiry(parts).expire() == 1
+    await settle_behind(parts)
     assert (await rebuilt(store)).same
 
 

@@ -56,9 +56,12 @@ class Store:
         return stirred(self.resting, known, [customer]) if customer else []
 
     def expire(self, ids: Collection[bytes]) -> None:
-        """As `reviewing.Expiry`."""
+        """As `reviewing.Expiry`, with what is settled behind it."""
         for found in ids:
             self.resting[found] = self.queue.pop(found)
+        linked = {node.value_hash: node for node in self.whole.known.links}
+        self.unsettled |= {linked[end] for found in ids for end in self.resting[found].ends if end in linked}
+        self._settle(self.load(set()), [])
 
     def _known(self, seen: Seen) -> bool:
         """As `regions.known`."""

@@ -152,6 +152,20 @@ def test_what_is_open_stays_open_when_people_join_one_of_its_two_to_somebody_who
     assert queue.store.queue == still_open
 
 
+def test_what_else_speaks_for_the_same_two_is_asked_behind_the_expiry() -> None:
+    queue = Queue(DEFAULT_RULES)
+    queue.see([said("u1", "e", at=1), said("u2", "e", at=2), said("u2", "p", at=3), said("u3", "p", at=4)])
+    queue.store.take_decision("forced", pair(node("u1"), node("u3")))
+    queue.check()
+    assert len(asked(queue.store)) == 1
+    queue.expire([0])
+    queue.check()
+    assert len(asked(queue.store)) == 1, "of u2 and u3"
+    queue.expire([0])
+    queue.check()
+    assert asked(queue.store) == {}
+
+
 def test_split_by_hand_with_nobody_seen_it_rests_for_those_of_whom_it_was_asked_in_any_order() -> None:
     """Whose the card is as a customer hangs on what came first."""
     first, rest = (
