@@ -5,16 +5,19 @@ from random import Random
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 import pytest_asyncio
 
 from services.identity import activating
+from services.identity.domain.decision import Decide, Party
 from services.identity.graph import resting
 from services.identity.rebuild import Found, rebuild, told
 from services.identity.tables import bounds
 from services.identity.tables.expected import TABLES
 from services.stack.stack import Stack
 from shared.errors import Fenced
+from shared.events.wire import RawEvent
 from tests.live.identity_life import Life
 from tests.live.test_identity import Store, event_of, partition_of_store, settle_behind, store
 from tests.seeds import seeds
@@ -123,6 +126,45 @@ async def test_rows_that_are_lost_come_back_from_the_log(store: Store, admin: An
     found = await rebuilt(store)
     assert found.same, "\n".join(told(found))
     assert await partition_of_store(store.pool) == partition
+
+
+MATCHING = {
+    "firstName": "Annegret",
+    "lastName": "Castellani",
+    "birthday": "1954-03-12",
+    "address": {"street": "1 Lindenallee", "city": "Quedlinburg", "postal_code": "06484"},
+}
+
+
+def says(source: str, card: str, traits: dict[str, Any]) -> RawEvent:
+    return msgspec.structs.replace(event_of(card[1:], traits=traits), source=source, external_ids=[("card", card)])
+
+
+@pytest.mark.parametrize("lost", [["c0"], ["c1"], ["c2"], ["c0", "c2"], ["c0", "c1", "c2"]], ids="-".join)
+async def test_whom_nothing_joins_that_was_seen_is_one_with_the_others_when_her_row_was_lost(
+    store: Store, admin: Any, lost: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two were never seen together and match; the third was joined by hand. They are settled one by one."""
+    parts = await store.parts()
+    await parts.unifier.unify([says("web", "c0", MATCHING), says("desk", "c1", MATCHING), says("web", "c2", {})], 1, [])
+    while await parts.matcher.step():
+        pass
+    ends = [Party(value_hash=store.hash_of("card", card)) for card in ("c0", "c2")]
+    await parts.decider.decide(Decide(request_id="m", act="merge", one=ends[0], other=ends[1], decided_by="desk", reason="seen"))
+    partition = await partition_of_store(store.pool)
+    assert [len(group) for group in partition] == [3]
+    gone = [store.hash_of("card", card) for card in lost]
+    recorded = "SELECT value_hash, recorded_by FROM identifiers ORDER BY 1"
+    before = await store.pool.fetch(recorded)
+    await admin.execute("DELETE FROM identity.identifiers WHERE value_hash = ANY($1)", gone)
+    assert (await rebuilt(store, mend=True)).mended
+    monkeypatch.setattr(bounds, "PAGE_UNSETTLED", 1)
+    await settle_behind(await store.parts())
+    found = await rebuilt(store)
+    assert found.same, "\n".join(told(found))
+    assert found.moved is not None
+    assert await partition_of_store(store.pool) == partition
+    assert await store.pool.fetch(recorded) == before
 
 
 async def test_a_question_that_was_never_put_or_for_something_else_is_found(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,9 @@
 """Writes what identity's log tells over what its tables hold otherwise; what follows from facts is settled anew, by the service."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 
+from services.identity.graph.certain import Trees
 from services.identity.tables.expected import TABLES
 
 # Whose rows nobody may delete, this process neither: a row too many is told, and stays.
@@ -23,6 +25,22 @@ MADE: Final = {
            (SELECT min(closed_at) FROM told_closings AS t WHERE t.proposal_id = m.proposal_id)""",
     ),
 }
+# What other tables tell of identifiers whose rows were lost: who has records of them, and what they hang together with.
+RECORDED: Final = """
+    UPDATE identifiers AS i SET recorded_by = found.sources
+    FROM (SELECT value_hash, array_agg(source ORDER BY source) AS sources
+          FROM records JOIN missing_identifiers USING (value_hash) GROUP BY value_hash) AS found
+    WHERE i.value_hash = found.value_hash"""
+# In several components only what is outside of all of them was seen, or what takes no part in some of it.
+SEEN_IN_ONE: Final = """
+    UPDATE identifiers AS i SET component = found.components[1]
+    FROM (SELECT m.value_hash, array_agg(DISTINCT s.component) FILTER (WHERE s.component IS NOT NULL) AS components
+          FROM missing_identifiers AS m JOIN sightings AS s ON s.nodes @> ARRAY[m.value_hash] GROUP BY 1) AS found
+    WHERE i.value_hash = found.value_hash AND cardinality(found.components) = 1 AND component IS NULL AND NOT shared AND NOT contested"""
+JOINED: Final = """
+    SELECT one, other FROM (SELECT one, other FROM decisions WHERE kind = 'merge' AND withdrawn_at IS NULL
+                            UNION SELECT one_hash, other_hash FROM matches) AS joined
+    WHERE one IN (SELECT value_hash FROM missing_identifiers) OR other IN (SELECT value_hash FROM missing_identifiers)"""
 # Of the graph: who is touched by what differs. What they were seen with says anew who they are.
 UNSETTLED: Final = """
     INSERT INTO unsettled
@@ -48,7 +66,33 @@ async def mend(connection: Any) -> None:
             await connection.execute(f"DELETE FROM {name} WHERE {lost}")
     for name in TABLES:
         await connection.execute(_written_over(name))
+    await connection.execute(RECORDED)
+    await connection.execute(SEEN_IN_ONE)
+    await _join(connection)
     await connection.execute(UNSETTLED)
+
+
+async def _join(connection: Any) -> None:
+    """What people joined or what matches is of one component, seen or not: else it would be loaded, and come apart, by itself."""
+    joined = [tuple(row) for row in await connection.fetch(JOINED)]
+    query = "SELECT value_hash, component FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND (component IS NOT NULL OR NOT (shared OR contested))"
+    components = dict(map(tuple, await connection.fetch(query, list({end for two in joined for end in two}))))
+    found = _components([(one, other) for one, other in joined if {one, other} <= components.keys()], components)
+    await connection.execute(
+        """UPDATE identifiers AS i SET component = found.component FROM unnest($1::bytea[], $2::bytea[]) AS found (value_hash, component)
+           WHERE i.value_hash = found.value_hash AND i.component IS NULL""",
+        list(found),
+        list(found.values()),
+    )
+
+
+def _components(joined: list[tuple[bytes, bytes]], components: Mapping[bytes, bytes | None]) -> dict[bytes, bytes]:
+    """Where nothing has one, it is called by one of them."""
+    trees = Trees[bytes]()
+    for one, other in joined:
+        trees.join(one, other)
+    known = {trees.root(end): component for end, component in components.items() if component is not None}
+    return {end: known.get(root := trees.root(end), root) for two in joined for end in two}
 
 
 def _written_over(name: str) -> str:
