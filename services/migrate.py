@@ -68,7 +68,9 @@ def _ensure_role(admin: psycopg.Connection, role: str, password: str) -> None:
 
 def _ensure_database(admin: psycopg.Connection, database: str) -> None:
     if not admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [database]).fetchone():
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        # Whatever the server's default: texts are UTF-8, and sorted by their bytes everywhere.
+        made = sql.SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER libc LOCALE 'C'")
+        admin.execute(made.format(sql.Identifier(database)))
     admin.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(database)))
     for service in SERVICES:
         verb = sql.SQL(
