@@ -3,6 +3,11 @@ FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 COPY requirements.lock /build/requirements.lock
 RUN python3 -m venv /venv && /venv/bin/pip install --require-hashes -r /build/requirements.lock
+# What runs from /app is no installed package; a service tells its version by what one would have left here.
+COPY pyproject.toml /build/pyproject.toml
+RUN version=$(sed -n 's/^version = "\(.*\)"$/\1/p' /build/pyproject.toml) \
+    && about=$(echo /venv/lib/python3.*/site-packages)/customer360-$version.dist-info && mkdir "$about" \
+    && printf 'Metadata-Version: 2.1\nName: customer360\nVersion: %s\n' "$version" > "$about/METADATA"
 COPY protos/gen /app/protos/gen
 COPY shared /app/shared
 COPY services /app/services
@@ -13,8 +18,8 @@ FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app:/app/protos/gen PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN groupadd --gid 10001 c360 && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin c360
 # A new volume takes owner and mode of the folder that it covers.
-RUN for folder in postgres migrate ingest identity profile consent; do install -d -o c360 -g c360 -m 0700 /secrets/$folder; done \
-    && install -d -o c360 -g c360 -m 0700 /keyring /access
+RUN install -d -o c360 -g c360 -m 0700 /keyring /access /volumes/nats /volumes/prometheus /volumes/grafana \
+    && for reader in postgres migrate ingest identity profile consent grafana; do install -d -o c360 -g c360 -m 0700 /secrets/$reader; done
 COPY --from=build /venv /venv
 COPY --from=build /app /app
 WORKDIR /app
