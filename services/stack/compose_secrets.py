@@ -15,6 +15,7 @@ SUPERUSER = "postgres"
 
 
 def make_secrets(root: Path) -> None:
+    read_or_make_password(make_private_directory(root / "grafana") / "password")
     superuser = _share(root, "postgres", SUPERUSER)
     write_private(root / "migrate" / "admin-url", _url(SUPERUSER, superuser, "postgres"))
     for service in SERVICES:
