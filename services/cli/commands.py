@@ -48,11 +48,11 @@ def _segments() -> Typer:
 
 
 def _audit() -> Typer:
-    from services.cli import audit, simulate_policy, who_read
+    from services.cli import audit, re_derive, simulate_policy, who_read
 
     for act in (who_read.who_read, who_read.uses, who_read.exposures):
         audit.app.command()(act)
-    audit.app.command("re-derive")(who_read.re_derive)
+    audit.app.command("re-derive")(re_derive.re_derive)
     audit.app.command()(simulate_policy.simulate)
     return audit.app
 

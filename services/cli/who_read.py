@@ -137,49 +137,6 @@ def exposures(
     render.table("Exposures", EXPOSURE_COLUMNS, map(exposure_row, found))
 
 
-def re_derive(
-    disclosure_id: Annotated[
-        str, typer.Argument(metavar="ID", help="Of a read, as `c360 audit who-read` shows it, such as 4711.3.")
-    ],
-    *,
-    as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
-) -> None:
-    """Make the answer of a read again from what it was made from, also a refusal, and tell whether it is the same. Exit code 1: it isn't,
-    or can't be told any more after an erasure."""
-    from c360.profile.v1 import disclosure_pb2, disclosure_pb2_grpc
-
-    from services.cli import messages
-    from services.cli.client import connect
-
-    request = disclosure_pb2.RederiveDisclosureRequest(disclosure_id=disclosure_id)
-    with connect("profile") as channel:
-        answer = disclosure_pb2_grpc.DisclosureServiceStub(channel).RederiveDisclosure(request, timeout=timeout_s)
-    found = messages.plain(answer)
-    if as_json:
-        render.document(found)
-    else:
-        gone = "it can't be told any more: some of what it was made from was erased"
-        other = gone if answer.redacted_events else "the answer that follows from the log is another one"
-        said = "the same answer follows from the log" if answer.agrees else other
-        render.facts(
-            [
-                ("disclosure", disclosure_id),
-                ("read", found["disclosure"]["read_time"]),
-                ("purpose", found["disclosure"]["purpose_version"]),
-                ("fields then", found["disclosure"]["fields"]),
-                ("fields now", found["fields"]),
-                ("refused then", found["disclosure"]["reason"]),
-                ("refused now", found["reason"]),
-                ("erased since", f"{answer.redacted_events} events" if answer.redacted_events else ""),
-                ("differs in", found["differences"]),
-                ("outcome", said),
-            ]
-        )
-    if not answer.agrees:
-        raise typer.Exit(1)
-
-
 def exposure_row(one: dict[str, Any]) -> tuple[str, ...]:
     read = _row(one["disclosure"])
     return (*read[:2], read[3], read[5], one["outcome"], one["decide_time"], one["record_time"], read[6])

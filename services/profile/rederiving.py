@@ -2,15 +2,16 @@
 out with the same fields, and by the keyed hash the same answer.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.clusters import Cluster, bonds_of, case_of
+from services.profile.copied import Copied, copied
 from services.profile.domain.disclosure import Disclosure, Given
-from services.profile.judging_again import GIVEN, UNCONFIRMED, JudgingAgain, judged, untrue
+from services.profile.judging_again import GIVEN, UNCONFIRMED, JudgingAgain, Then, judged, untrue
 from services.profile.permission import Decisions
 from services.profile.profile import Profile
 from services.profile.tables.consents import Consents
@@ -53,13 +54,15 @@ OVER_HTTP: Final = "HTTP "  # what the names of calls over the other edge begin 
 
 class Rederived(NamedTuple):
     """`reason` of a refusal; empty: it is permitted, or can't be told. `redacted`: events that it was made from and can't be read any more.
-    `positions` of those that it was made from; `untrue`: what the record says of the judgement that doesn't follow from it."""
+    `positions` of those that it was made from; `untrue`: what the record says of the judgement that doesn't follow from it. `judged_by`: what was
+    copied of consent's log for it."""
 
     answered: Answered
     redacted: int = 0
     reason: str = ""
     positions: Mapping[int, int] = {}
     untrue: tuple[str, ...] = ()
+    judged_by: Sequence[Copied] = ()
 
     def agrees(self, given: Given) -> bool:
         return not self._differing(given)
@@ -116,8 +119,12 @@ class Rederiving:
 
         Raises WrongState (NOT_DERIVABLE), InvalidInput (PURPOSE_UNKNOWN) and what a read of the past does.
         """
-        given = disclosure.given
         [then] = await self._judging.of([disclosure])
+        found = await self._again(disclosure, then)
+        return found if then is None else found._replace(judged_by=await copied(self._consents, then))
+
+    async def _again(self, disclosure: Disclosure, then: Then | None) -> Rederived:
+        given = disclosure.given
         if given.terms.outcome not in GIVEN:
             if then is None:
                 raise _not_derivable()

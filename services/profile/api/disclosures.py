@@ -13,6 +13,7 @@ from c360.profile.v1 import disclosure_pb2_grpc
 from services.profile.api.asking import customer_of
 from services.profile.api.summaries import parts, summary_message
 from services.profile.app import Profiles
+from services.profile.copied import Copied
 from services.profile.exposures import Exposed, Exposures, Step
 from services.profile.rederiving import Rederiving
 from services.profile.who_read import Place, Placed, Wanted, WhoRead
@@ -78,6 +79,7 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
             redacted_events=found.redacted,
             reason=found.reason,
             differences=found.differences(placed.disclosure.given),
+            judged_by=map(_copied, found.judged_by),
         )
 
 
@@ -86,6 +88,13 @@ def place_of(disclosure_id: str) -> Place:
     if (found := PLACE.fullmatch(disclosure_id)) is None:
         raise InvalidInput("a disclosure is named by position and place, such as 4711.3", reason="DISCLOSURE_ID_INVALID")
     return int(found[1]), int(found[2])
+
+
+def _copied(copied: Copied) -> pb.CopiedStream:
+    message = pb.CopiedStream(stream_id=to_text(copied.stream), event_sha256s=[one.hex() for one in copied.hashes])
+    if copied.erased_at is not None:
+        message.erase_time.CopyFrom(to_timestamp(copied.erased_at))
+    return message
 
 
 def _exposure(exposed: Exposed) -> pb.Exposure:

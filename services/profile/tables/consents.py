@@ -36,6 +36,15 @@ class Consents:
         row = await self._pool.fetchrow("SELECT purpose FROM purposes WHERE name = $1 AND version = $2", name, version)
         return decode_purpose(row["purpose"]) if row else None
 
+    async def versions(self, name: str, last: int) -> list[PurposeDefined]:
+        """Of a purpose those that were known at a position of the consent log."""
+        rows = await self._pool.fetch("SELECT purpose FROM purposes WHERE name = $1 AND pos <= $2 ORDER BY version", name, last)
+        return [decode_purpose(row["purpose"]) for row in rows]
+
+    async def erased(self, hashes: Collection[bytes]) -> dict[bytes, int]:
+        """As `erased_identifiers`."""
+        return await erased_identifiers(self._pool, hashes, self._partitions)
+
     async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         return {value_hash: [decision for _, decision in made] for value_hash, made in (await self.decided(hashes)).items()}
 

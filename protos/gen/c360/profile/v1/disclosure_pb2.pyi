@@ -423,6 +423,7 @@ class RederiveDisclosureResponse(_message.Message):
     REDACTED_EVENTS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
+    JUDGED_BY_FIELD_NUMBER: _builtins.int
     agrees: _builtins.bool
     """Whether the answer is the same, permitted or refused for the same reason, by names of fields and its keyed hash, and whether all else that the record
     says of the judgement follows.
@@ -447,6 +448,12 @@ class RederiveDisclosureResponse(_message.Message):
         "purpose_sha256", "decision_ids" (one that decided is missing, or one is named that wasn't known), "positions". Empty where it agrees, or can't be told.
         """
 
+    @_builtins.property
+    def judged_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___CopiedStream]:
+        """What profile's copy of consent's log had for it: of the identifiers that were the customer's then, and of the purpose. Whether that is what consent recorded
+        tells only consent's own log, which whoever asks compares it with, as `c360 audit re-derive` does. Empty where nobody could be judged again.
+        """
+
     def __init__(
         self,
         *,
@@ -456,14 +463,51 @@ class RederiveDisclosureResponse(_message.Message):
         redacted_events: _builtins.int = ...,
         reason: _builtins.str = ...,
         differences: _abc.Iterable[_builtins.str] | None = ...,
+        judged_by: _abc.Iterable[Global___CopiedStream] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "differences", b"differences", "disclosure", b"disclosure", "fields", b"fields", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "differences", b"differences", "disclosure", b"disclosure", "fields", b"fields", "judged_by", b"judged_by", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RederiveDisclosureResponse: _TypeAlias = RederiveDisclosureResponse  # noqa: Y015
+
+@_typing.final
+class CopiedStream(_message.Message):
+    """CopiedStream is what profile has copied of a stream of consent's log, up to the disclosure's consent_position."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    EVENT_SHA256S_FIELD_NUMBER: _builtins.int
+    ERASE_TIME_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """The stream: of the decisions about an identifier, or of the versions of the purpose; a UUID."""
+    @_builtins.property
+    def event_sha256s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In hex, SHA-256 of each event: of the instant at which it was recorded (microseconds since 1970 in 8 bytes, of a purpose 0) and of its header in the
+        newest schema version.
+        """
+
+    @_builtins.property
+    def erase_time(self) -> _timestamp_pb2.Timestamp:
+        """Up to when what was granted by the identifier is forgotten, since it was erased. Absent: it wasn't."""
+
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+        event_sha256s: _abc.Iterable[_builtins.str] | None = ...,
+        erase_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erase_time", b"erase_time", "event_sha256s", b"event_sha256s", "stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CopiedStream: _TypeAlias = CopiedStream  # noqa: Y015
 
 @_typing.final
 class Disclosure(_message.Message):
