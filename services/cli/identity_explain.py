@@ -42,6 +42,7 @@ def why(
     """Tell why two are one customer, or all that keeps them apart. A is joined to B by a chain of evidence.
 
     Were all that keeps them apart gone, they would be one. Shows hashes; values are the profile's to serve, for a purpose.
+    What leads no further, since a value was seen in too many ways, is named.
     Of a match it shows what it weighs, what it is held against, and the events that say so.
     Of a past instant it tells of who was known then: of no household, and with --as-of of no proposals.
     With --rules it tells what other rules would have made of the same facts; nothing is written.
@@ -121,6 +122,7 @@ def _show_pair(shown: dict[str, Any]) -> None:
                 "household",
                 "of one: the same family name and address, which is no reason for a merge" if shown["one_household"] else "",
             ),
+            ("not told in full", _left_out(shown["crowded"])),
             ("proposed to be merged", shown["proposal_ids"]),
             ("not again until one is seen", shown["resting_proposal_ids"]),
             ("by rules of version", str(shown["rules_version"] or "those given")),
@@ -140,6 +142,11 @@ def _show_pair(shown: dict[str, Any]) -> None:
     for number, match in enumerate(matches):
         if match not in matches[:number]:
             _show_match(match)
+
+
+def _left_out(crowded: list[dict[str, Any]]) -> str:
+    values = ", ".join(render.hashed(one) for one in crowded)
+    return f"what was seen with {values} later than counts: too many ways" if crowded else ""
 
 
 def _show_decisions(grounds: list[dict[str, Any]]) -> None:

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 from services.identity import recall
 from services.identity.domain.decision import Decision, Kind
-from services.identity.graph.explain import Explained, Obstacle
+from services.identity.graph.explain import Explained
 from services.identity.graph.facts import Evidence, Node, Pair, pair
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
+from services.identity.graph.standing import Obstacle
 from services.identity.recall import Instants, Recalled, Told
 from services.identity.tables import decisions, rulebook
 from services.identity.tables.rulebook import Activation

@@ -3,23 +3,23 @@
 Loads outwards from the identifiers and stops at shared values: their owners are counted and not loaded.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations, islice
-from typing import Any, NamedTuple
+from itertools import combinations
+from typing import Any, Literal, NamedTuple
 
 from services.identity.domain.decision import Kind
-from services.identity.graph.explain import Standing, standing_on
 from services.identity.graph.facts import Evidence, Facts, Node, Pair, pair
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import Rules
+from services.identity.graph.standing import Standing, standing_on
 from services.identity.records.likeness import RecordPair, best
 from services.identity.tables import former_matches, record_rows
 from services.identity.tables.former_matches import Matched
 from shared.errors import TooLarge
 from shared.instants import END_OF_TIME
 
-MOST_PAIRS = 1_000  # of crowded values: more of those around two are no ordinary traffic
+MOST_PAIRS = 1_000  # of crowded or of shared values: more of those around two are no ordinary traffic
 MOST_SIGHTINGS = 10_000  # that a request loads: a person has some hundreds, and what has more is worked on in the database
 
 # What a sighting was known by: $2 known at, $3 as of. Its evidence now is the earliest: what is later than $3 now, always was.
@@ -100,8 +100,6 @@ async def recall(
     recalled, inside, entering = Recalled(), set[bytes](), set(hashes)
     matches: dict[RecordPair, Matched] = {}
     await _meet(pool, recalled, entering, rules, instants, former)
-    if between and len(recalled.shared) > 1:
-        await _take_together(pool, recalled, hashes, rules, instants, former)
     while entering:
         inside |= entering
         rows = await _sightings_of(pool, entering - recalled.shared_hashes() - recalled.crowded, instants)
@@ -115,7 +113,12 @@ async def recall(
         _take(recalled, rows)
         entering = ((met - recalled.shared_hashes()) | ends) - inside
     if between:
-        await _take_crowded(pool, recalled, (inside & recalled.crowded) - recalled.shared_hashes(), rules, instants, former)
+        beyond, outside = (inside & recalled.crowded) - recalled.shared_hashes(), inside & recalled.shared_hashes()
+        asked = [tuple(hashes)] if len(hashes) == 2 and not (beyond | outside).isdisjoint(hashes) else []
+        await _take_pairs(pool, recalled, [*asked, *combinations(sorted(outside), 2)], "ASC", rules, instants, former)
+        await _take_pairs(pool, recalled, list(combinations(sorted(beyond), 2)), "DESC", rules, instants, former)
+        between_shared = await _matches_near(pool, outside, instants) if len(outside) > 1 else {}
+        matches |= {ids: one for ids, one in between_shared.items() if inside >= {one.like.one, one.like.other}}
     recalled.matches = {ids: one for ids, one in matches.items() if recalled.nodes.keys() >= {one.like.one, one.like.other}}
     recalled.facts.matched = best((one.like for one in recalled.matches.values()), recalled.nodes)
     if recalled.matches:
@@ -177,33 +180,26 @@ def _take_decision(recalled: Recalled, row: Any) -> None:
     recalled.decisions[row["kind"], decided] = row["decision_id"]
 
 
-async def _take_together(
-    pool: Any, recalled: Recalled, hashes: Collection[bytes], rules: Rules, instants: Instants, former: bool
+async def _take_pairs(
+    pool: Any,
+    recalled: Recalled,
+    pairs: Sequence[tuple[bytes, ...]],
+    order: Literal["ASC", "DESC"],
+    rules: Rules,
+    instants: Instants,
+    former: bool,
 ) -> None:
-    """Shared values have no component that would be loaded; whether they were seen together is known all the same."""
-    rows = await pool.fetch(
-        f"""SELECT nodes, known.* FROM {_EVIDENCE} WHERE nodes @> $1::bytea[] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
-            ORDER BY known.occurred_at, known.event_id LIMIT 1""",  # noqa: S608
-        list(hashes),
-        instants.known_at,
-        instants.as_of,
-    )
-    await _meet(pool, recalled, {value_hash for row in rows for value_hash in row["nodes"]}, rules, instants, former)
-    _take(recalled, rows)
-
-
-async def _take_crowded(
-    pool: Any, recalled: Recalled, crowded: Collection[bytes], rules: Rules, instants: Instants, former: bool
-) -> None:
-    """The latest sightings of two crowded values, in which neither may take part: they say what keeps the two apart."""
-    pairs = list(islice(combinations(sorted(crowded), 2), MOST_PAIRS))
+    """The earliest or the latest sighting of two values that says what keeps them apart, and that no component has: of shared ones, and
+    of crowded ones, of which neither takes part in the latest if there is any such.
+    """
+    pairs = pairs[:MOST_PAIRS]
     if not pairs:
         return
     rows = await pool.fetch(
         f"""SELECT seen.* FROM unnest($1::bytea[], $4::bytea[]) AS pair (one, other) CROSS JOIN LATERAL (
                 SELECT nodes, known.* FROM {_EVIDENCE}
                 WHERE nodes @> ARRAY[pair.one, pair.other] AND sightings.occurred_at <= $3 AND known.occurred_at <= $3
-                ORDER BY known.occurred_at DESC, known.event_id DESC LIMIT 1
+                ORDER BY known.occurred_at {order}, known.event_id {order} LIMIT 1
             ) AS seen""",  # noqa: S608
         [one for one, _ in pairs],
         instants.known_at,

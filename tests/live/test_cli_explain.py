@@ -136,6 +136,11 @@ def test_a_decision_is_named_as_the_reason(c360: Command) -> None:
         "it was the wrong ticket",
     ]
     forbidden = c360.json("identity", "forbid", ben, ann, *by)["decision"]["decision_id"]
+    [nothing_else] = family.why(ben, mail)["obstacles"]
+    assert (nothing_else["reason"], nothing_else["decision"]["decision_id"]) == ("FORBIDDEN", forbidden), (
+        "before anything joins them"
+    )
+    assert forbidden in c360.run("identity", "why", ben, mail).stdout
     last = family.see("--user-id", family.ben, "-t", f"email={family.mail}")
     apart = family.why(ben, mail, "--fresh", last)["obstacles"]
     assert [one["reason"] for one in apart] == ["CONTESTED", "FORBIDDEN", "LIMIT"]

@@ -6,11 +6,12 @@ from typing import cast
 import pytest
 
 from services.identity.graph.conclude import Conclusion, Founded, Linked, Merged, Split, Unlinked
-from services.identity.graph.explain import Standing, explain
+from services.identity.graph.explain import explain
 from services.identity.graph.facts import Evidence, Facts, Match, Node, pair
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import DEFAULT_RULES, LINK_WEIGHT
+from services.identity.graph.standing import Standing
 from services.identity.matching.veto import Veto
 from services.identity.recall import Recalled
 from services.identity.records.likeness import Likeness
@@ -112,6 +113,15 @@ def test_a_match_to_ask_about_is_told_beside_what_was_seen() -> None:
     facts.matched[pair(user, asked)] = Match(6.0, 6.0, Evidence(2, b"2"))
     told = explain(Standing(facts, DEFAULT_RULES, frozenset()), user, asked)
     assert [obstacle.kind for obstacle in told.obstacles] == ["LOW_CERTAINTY"]
+
+
+def test_a_match_that_people_declined_is_told_with_their_decision() -> None:
+    """Who declines a question is told by the next answer that it was she, and what it was about."""
+    one, other = node("email:one@shop.example"), node("email:two@shop.example")
+    facts = Facts(matched={pair(one, other): Match(6.0, 6.0, Evidence(2, b"2"))}, forbidden={pair(one, other)})
+    told = explain(Standing(facts, DEFAULT_RULES, frozenset()), one, other)
+    assert [obstacle.kind for obstacle in told.obstacles] == ["FORBIDDEN", "LOW_CERTAINTY"]
+    assert divide(facts, DEFAULT_RULES).rejected[0].reason == "FORBIDDEN", "it is no question any more"
 
 
 @pytest.mark.parametrize(("others_say", "one"), [(-20.0, False), (LINK_WEIGHT - 0.75, True)])

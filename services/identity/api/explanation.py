@@ -11,9 +11,9 @@ from services.identity.api.weights import hashed, match_ground
 from services.identity.domain.decision import Decision
 from services.identity.domain.rules_document import read, rules_of
 from services.identity.explaining import Explanations, History, Why
-from services.identity.graph.explain import Obstacle
 from services.identity.graph.facts import Evidence, Node, pair
 from services.identity.graph.resolve import Link
+from services.identity.graph.standing import Obstacle
 from services.identity.grounding import Owned, by_hand
 from services.identity.recall import Instants, Told
 from services.identity.tables.closings import of_decision
@@ -85,6 +85,7 @@ def _explained(why: Why) -> pb.ExplainPairResponse:
         rules_version=why.rules.version,
         vetoes=why.vetoes,
         one_household=why.household,
+        crowded=[hashed(node) for node in why.explained.crowded],
     )
     reached = why.one.node
     for link in why.explained.links:

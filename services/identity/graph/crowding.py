@@ -27,7 +27,8 @@ def crowded(facts: Facts, rules: Rules) -> dict[Node, Place]:
     """
     if len(facts.together) < rules.max_sightings:
         return {}
-    counts = Counter(node for together in facts.together if len(together) > 1 for node in together - facts.beyond)
+    left_out = facts.beyond | facts.everywhere
+    counts = Counter(node for together in facts.together if len(together) > 1 for node in together - left_out)
     places: dict[Node, list[Place]] = {node: [] for node, count in counts.items() if count >= rules.max_sightings}
     for together, evidence in facts.together.items() if places else ():
         for node in places.keys() & together if len(together) > 1 else ():

@@ -29,7 +29,7 @@ class Match(NamedTuple):
 
     weight: float  # bits
     witnessed_weight: float  # bits, where something bears witness to it (`records/likeness`); minus infinity where nothing does
-    evidence: Evidence  # the latest event of what was compared
+    evidence: Evidence  # the event since which all that was compared is said
     unrivalled: float = -inf  # bits, where neither could be anybody else: of sources that have each person once, two different ones
 
 
@@ -46,7 +46,8 @@ class Facts:
 
     `together` are sets of identifiers that were seen in one event; `forced` and `forbidden` are decisions by hand. `matched` are
     pairs whose records are alike, and `recorded_by` the sources that have a record of an identifier. `beyond` are identifiers
-    that take part in no sighting here (`crowding`): of those in which they do, none is here.
+    that take part in no sighting here (`crowding`): of those in which they do, none is here. `everywhere` are those of which it is asked
+    what would be if they took part in all.
     """
 
     together: dict[frozenset[Node], Evidence] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Facts:
     matched: dict[Pair, Match] = field(default_factory=dict)
     recorded_by: dict[Node, frozenset[str]] = field(default_factory=dict)
     beyond: set[Node] = field(default_factory=set)
+    everywhere: frozenset[Node] = frozenset()
 
     def see(self, identifiers: Iterable[Node], evidence: Evidence) -> bool:
         """Whether it is news: an event that adds no fact and no earlier evidence changes nothing."""

@@ -119,8 +119,8 @@ def candidates(facts: Facts, rules: Rules, without: set[Node], last: Collection[
         strong, weak = sorted(decided, key=rank)
         earliest[decided] = Link(strong, weak, None)
     for found, match in facts.matched.items():
-        if found not in earliest and found.isdisjoint(without) and (linking := _linking(found, match, facts, rules)) is not None:
-            weight, unrivalled = linking
+        if found not in earliest and found.isdisjoint(without) and (would := linking(found, match, facts, rules)) is not None:
+            weight, unrivalled = would
             strong, weak = sorted(found, key=rank)
             earliest[found] = Link(strong, weak, match.evidence, weight, unrivalled)
 
@@ -210,7 +210,7 @@ def _rivals(partition: Partition, part: Group, another: Group, facts: Facts) -> 
     return [group for group in may_be if not kept_apart(facts, part, group)]
 
 
-def _linking(found: Pair, match: Match, facts: Facts, rules: Rules) -> tuple[float, bool] | None:
+def linking(found: Pair, match: Match, facts: Facts, rules: Rules) -> tuple[float, bool] | None:
     """Bits from which on a match links, and whether only if it is unrivalled; None: it doesn't."""
     if rules.matching.band(match.weight, match.witnessed_weight) == "link":
         return rules.matching.linking(match.weight, match.witnessed_weight), False
@@ -243,18 +243,20 @@ def _join_parts(partition: Partition, link: Link, facts: Facts, rules: Rules) ->
 
 
 def _uncertain(partition: Partition, facts: Facts, rules: Rules) -> list[Rejected]:
-    """Matches that are a question for people, once all that is certain has been joined, and those that a source answers."""
+    """Matches that are a question for people, once all that is certain has been joined, and those that people or a source answered."""
     asked = []
     for found, match in facts.matched.items():
         one, other = (partition.group_of[node] for node in found)
-        if one is other or not found.isdisjoint(partition.shared) or (weight := _asking(found, match, facts, rules)) is None:
+        if one is other or not found.isdisjoint(partition.shared) or (weight := asking(found, match, facts, rules)) is None:
             continue
-        if not kept_apart(facts, one, other):
-            strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
-            link = Link(strong, weak, match.evidence, weight)
-            both = one.sources & other.sources
-            doubts = _doubts(weight, match, rules)
-            asked.append(Rejected(link, "ONE_PER_SOURCE", min(both)) if both else Rejected(link, "LOW_CERTAINTY", "", doubts))
+        strong, weak = sorted(found, key=lambda node: (rules.rank(node.namespace), node))
+        link, both = Link(strong, weak, match.evidence, weight), one.sources & other.sources
+        if kept_apart(facts, one, other):  # and asked no more
+            asked.append(Rejected(link, "FORBIDDEN"))
+        elif both:
+            asked.append(Rejected(link, "ONE_PER_SOURCE", min(both)))
+        else:
+            asked.append(Rejected(link, "LOW_CERTAINTY", "", _doubts(weight, match, rules)))
     return sorted(asked)
 
 
@@ -265,7 +267,7 @@ def _doubts(weight: float, match: Match, rules: Rules) -> tuple[Doubt, ...]:
     return (*too_little, "WITNESS") if rules.matching.witness and match.witnessed_weight < min(weight, asked) else too_little
 
 
-def _asking(found: Pair, match: Match, facts: Facts, rules: Rules) -> float | None:
+def asking(found: Pair, match: Match, facts: Facts, rules: Rules) -> float | None:
     """Bits of what isn't enough to link two and too much to pass over."""
     weight, witnessed = match.weight, match.witnessed_weight
     if _exclusive(found, facts, rules):

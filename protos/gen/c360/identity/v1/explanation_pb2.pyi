@@ -121,6 +121,7 @@ class ExplainPairResponse(_message.Message):
     VETOES_FIELD_NUMBER: _builtins.int
     ONE_HOUSEHOLD_FIELD_NUMBER: _builtins.int
     RESTING_PROPOSAL_IDS_FIELD_NUMBER: _builtins.int
+    CROWDED_FIELD_NUMBER: _builtins.int
     together: _builtins.bool
     """Whether the two are one customer."""
     one_customer_id: _builtins.str
@@ -148,7 +149,8 @@ class ExplainPairResponse(_message.Message):
     @_builtins.property
     def obstacles(self) -> _containers.RepeatedCompositeFieldContainer[Global___Obstacle]:
         """When they are two: all that keeps them apart, what shows first coming first. Were all of it gone, they would be one.
-        None: they have nothing in common.
+        None: they have nothing in common, as far as `crowded` lets it be known. One that people keep apart whom nothing would join is told of by
+        "FORBIDDEN" alone.
         """
 
     @_builtins.property
@@ -167,6 +169,12 @@ class ExplainPairResponse(_message.Message):
         again before. None with as_of.
         """
 
+    @_builtins.property
+    def crowded(self) -> _containers.RepeatedCompositeFieldContainer[Global___HashedIdentifier]:
+        """When they are two: what leads to either of them and was seen in so many ways that only the earliest count (`Obstacle.reason` "CROWDED").
+        What else these were seen with isn't told, so more may keep the two apart.
+        """
+
     def __init__(
         self,
         *,
@@ -182,10 +190,11 @@ class ExplainPairResponse(_message.Message):
         vetoes: _abc.Iterable[_builtins.str] | None = ...,
         one_household: _builtins.bool = ...,
         resting_proposal_ids: _abc.Iterable[_builtins.str] | None = ...,
+        crowded: _abc.Iterable[Global___HashedIdentifier] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["links", b"links", "obstacles", b"obstacles", "one", b"one", "one_customer_id", b"one_customer_id", "one_household", b"one_household", "other", b"other", "other_customer_id", b"other_customer_id", "proposal_ids", b"proposal_ids", "resting_proposal_ids", b"resting_proposal_ids", "rules_version", b"rules_version", "together", b"together", "vetoes", b"vetoes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["crowded", b"crowded", "links", b"links", "obstacles", b"obstacles", "one", b"one", "one_customer_id", b"one_customer_id", "one_household", b"one_household", "other", b"other", "other_customer_id", b"other_customer_id", "proposal_ids", b"proposal_ids", "resting_proposal_ids", b"resting_proposal_ids", "rules_version", b"rules_version", "together", b"together", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -453,7 +462,7 @@ class Obstacle(_message.Message):
 
     @_builtins.property
     def evidence(self) -> Global___EvidenceEvent:
-        """All but SHARED, CONTESTED, BLOCKED and CROWDED: the event that would have joined them; absent where only a decision or a match would have."""
+        """All but SHARED, CONTESTED, BLOCKED and CROWDED: the event that would have joined them; absent where only a decision or a match would have, or nothing."""
 
     @_builtins.property
     def match(self) -> Global___MatchGround:
@@ -478,7 +487,7 @@ class Obstacle(_message.Message):
 
     @_builtins.property
     def merge_decision(self) -> Global___DecisionGround:
-        """FORBIDDEN: the decision that would have joined them; absent where an event or a match would have."""
+        """FORBIDDEN: the decision that would have joined them; absent where an event or a match would have, or nothing."""
 
     def __init__(
         self,
