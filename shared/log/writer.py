@@ -6,6 +6,7 @@ the expected position and owner means that someone else has written.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -82,7 +83,9 @@ class LogWriter:
         self.partitions = list(partitions)
         self._clock = clock
         self.heads: dict[int, Head] = {}
-        self._newest: dict[tuple[int, bytes], int] = {}  # version by (partition, stream), those written last at the end
+        self._newest: OrderedDict[tuple[int, bytes], int] = (
+            OrderedDict()
+        )  # version by (partition, stream), those written last at the end
         self._recording = 0  # recorded instant of the unit under way, or of the last one
         self._answered = 0  # latest instant that a read was answered for
         self._idle = asyncio.Event()
@@ -198,10 +201,10 @@ class LogWriter:
 
     def _remember(self, newest: Mapping[tuple[int, bytes], int]) -> None:
         for stream, version in newest.items():
-            self._newest.pop(stream, None)
             self._newest[stream] = version
+            self._newest.move_to_end(stream)
         while len(self._newest) > KNOWN_STREAMS:
-            del self._newest[next(iter(self._newest))]
+            self._newest.popitem(last=False)  # of a plain dict, the first is looked for behind all that were taken out before
 
     async def _was_committed(self, after: dict[int, Head]) -> bool:
         """The connection broke around the commit: the head row tells whether it happened."""
