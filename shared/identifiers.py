@@ -15,6 +15,7 @@ from shared.errors import InvalidInput
 
 MAX_VALUE = 512  # characters; longer ones are mistakes, and would make every index row large
 MAX_RAW = 2 * MAX_VALUE  # as it comes: with spaces around it, and with its accents apart
+KEPT_TEXTS: Final = 16_384  # whose normal form is kept, about 300 bytes each
 HASH_BYTES = 16  # of HMAC-SHA-256: 10 million identifiers collide with a chance below 1e-24
 
 # Strongest first. What is not listed (external ids) stands between people's names and the devices.
@@ -60,7 +61,7 @@ def normalise(namespace: str, value: str, region: str | None = None) -> Identifi
     return Identifier(namespace, text)
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=KEPT_TEXTS)
 def _email(text: str) -> str:
     try:
         checked = email_validator.validate_email(text, check_deliverability=False, test_environment=True)
@@ -69,7 +70,7 @@ def _email(text: str) -> str:
     return checked.normalized.casefold()
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=KEPT_TEXTS)
 def _phone(text: str, region: str | None) -> str:
     try:
         number = phonenumbers.parse(text, region)

@@ -26,7 +26,7 @@ __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views", "ViewsReplaced
 COPIED_AT_ONCE: Final = 1_000  # rows: some milliseconds of the loop; given to it one by one they cost a tenth more
 
 LOOKS = MAX_CONNECTIONS + 1  # each connection of the pool may be broken, which shows when it is used; the next one is new
-KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 200 bytes each
+KNOWN_STREAMS = 50_000  # whose newest version needs no look-up, about 250 bytes each
 
 
 class ViewsReplaced(Exception):

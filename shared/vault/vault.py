@@ -6,6 +6,7 @@ it is KEY_AGE_S old.
 """
 
 import os
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping
@@ -17,8 +18,8 @@ from shared.instants import DAY, SECOND
 from shared.telemetry import logger
 from shared.vault.envelope import KEY_BYTES, DataKey, EnvelopeBroken, LostKey, Random
 from shared.vault.keyring import KeyNotHeld, Keyring
+from shared.vault.remembered import RememberedKeys, Wrapped
 
-CACHED_KEYS = 50_000  # about 1 KB each
 KEY_AGE_S = 60.0  # how long at most a process that was not told goes on with a destroyed key
 EPOCH_US = 3600 * SECOND  # how long one ingest epoch key is used
 EPOCH_OWNER = b"ingest epoch"
@@ -43,7 +44,7 @@ class Vault:
         self._keyring = keyring
         self._random = random
         self._monotonic = monotonic
-        self._ready: OrderedDict[bytes, tuple[DataKey, float]] = OrderedDict()
+        self._remembered = RememberedKeys(keyring)
         self._epochs: OrderedDict[bytes, DataKey] = OrderedDict()
         self._destructions = 0  # a key that was loaded while one was told is used once and not kept
 
@@ -58,24 +59,23 @@ class Vault:
         """
         if not owners:
             return {}
-        destructions = self._destructions
+        destructions, asked_at = self._destructions, self._monotonic()
         fresh = {owner: self._random(KEY_BYTES) for owner in owners}
         try:
             rows = await self._store(fresh, now)
         except asyncpg.ForeignKeyViolationError:  # the key-encryption key was retired between wrapping and storing
             rows = await self._store(fresh, now)
         if destructions == self._destructions:
-            for row in rows:
-                self._remember(row["owner"], DataKey(fresh[row["owner"]]))
+            self._remember({row["owner"]: DataKey(fresh[row["owner"]]) for row in rows}, rows, asked_at)
         return await self.keys(owners)
 
     async def _store(self, fresh: Mapping[bytes, bytes], now: int) -> Any:
-        """The owners that had none."""
+        """Of the owners that had none."""
         wrapped = [self._keyring.wrap(key, owner) for owner, key in fresh.items()]
         return await self._pool.fetch(
             """INSERT INTO vault.data_keys (owner, wrapped, key_id, created_at)
                SELECT owner, wrapped, key_id, $4 FROM unnest($1::bytea[], $2::bytea[], $3::text[]) AS fresh (owner, wrapped, key_id)
-               ON CONFLICT (owner) DO NOTHING RETURNING owner""",
+               ON CONFLICT (owner) DO NOTHING RETURNING owner, wrapped, key_id""",
             list(fresh),
             [data for _, data in wrapped],
             [key_id for key_id, _ in wrapped],
@@ -88,10 +88,7 @@ class Vault:
         A key that can't be unwrapped is there and opens nothing: its owner isn't erased, and the others have theirs.
         """
         wanted = set(owners)
-        oldest = self._monotonic() - KEY_AGE_S
-        found = {owner: held[0] for owner in wanted if (held := self._ready.get(owner)) and held[1] > oldest}
-        for owner in found:
-            self._ready.move_to_end(owner)
+        found = self._remembered.find(wanted, self._monotonic() - KEY_AGE_S)
         if missing := wanted - found.keys():
             found |= await self._load(missing)
         return found
@@ -148,14 +145,14 @@ class Vault:
     def forget(self, owners: Collection[bytes]) -> None:
         """They were destroyed, here or in another process."""
         self._destructions += 1
+        self._remembered.forget(owners)
         for owner in owners:
-            self._ready.pop(owner, None)
             self._epochs.pop(owner, None)
 
     def forget_all(self) -> None:
         """A destruction may have been missed. The keys that ingest seals under are of the last hours, which nobody destroys."""
         self._destructions += 1
-        self._ready.clear()
+        self._remembered.clear()
 
     async def epoch_key(self, now: int) -> tuple[bytes, DataKey]:
         """The key of the ingest epoch that `now` falls into, made when it is the first to ask.
@@ -196,16 +193,14 @@ class Vault:
         return [row["owner"] for row in rows]
 
     async def _load(self, owners: set[bytes]) -> dict[bytes, DataKey]:
-        destructions = self._destructions
+        destructions, asked_at = self._destructions, self._monotonic()
         rows = await self._pool.fetch(
             "SELECT owner, wrapped, key_id FROM vault.data_keys WHERE owner = ANY($1::bytea[]) AND wrapped IS NOT NULL",
             list(owners),
         )
         loaded = {row["owner"]: self._unwrapped(row) for row in rows}
         if destructions == self._destructions:
-            for owner, key in loaded.items():
-                if not isinstance(key, LostKey):
-                    self._remember(owner, key)
+            self._remember(loaded, rows, asked_at)
         return loaded
 
     def _unwrapped(self, row: Any) -> DataKey:
@@ -215,11 +210,12 @@ class Vault:
             log.critical("a data key can't be unwrapped", key_id=row["key_id"], error=type(error).__name__)
             return LostKey()
 
-    def _remember(self, owner: bytes, key: DataKey) -> None:
-        self._ready[owner] = key, self._monotonic()
-        self._ready.move_to_end(owner)
-        if len(self._ready) > CACHED_KEYS:
-            self._ready.popitem(last=False)
+    def _remember(self, keys: Mapping[bytes, DataKey], rows: Any, asked_at: float) -> None:
+        oldest = self._monotonic() - KEY_AGE_S
+        for row in rows:
+            if not isinstance(key := keys[row["owner"]], LostKey):
+                stored = Wrapped(row["wrapped"], sys.intern(row["key_id"]), asked_at)
+                self._remembered.remember(row["owner"], key, stored, oldest)
 
 
 def quarantine_owner(instant: int) -> bytes:

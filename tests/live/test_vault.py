@@ -15,7 +15,7 @@ from shared.ids import id_maker
 from shared.instants import now_us
 from shared.store.pool import open_pool
 from shared.vault import KEY_AGE_S, EnvelopeBroken, FileKeyring, KeyNotHeld, Vault
-from shared.vault import vault as vault_module
+from shared.vault.remembered import RememberedKeys
 from shared.vault.vault import EPOCH_US
 from shared.waiting import end
 
@@ -58,16 +58,34 @@ async def test_no_plain_key_is_in_the_database_and_a_wrapped_one_opens_for_its_o
         keyring.unwrap(wrapped, other, keyring.current_id)
 
 
-async def test_no_more_keys_are_kept_than_there_is_room_for_and_the_others_are_read_again(
-    pool: Any, keyring: FileKeyring, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(vault_module, "CACHED_KEYS", 5)
+async def test_no_more_keys_are_kept_than_there_is_room_for_and_the_others_are_read_again(pool: Any, keyring: FileKeyring) -> None:
     owners, vault = [new_id() for _ in range(12)], Vault(pool, keyring)
+    vault._remembered = remembered = RememberedKeys(keyring, ready=2, wrapped=5)
     made = await vault.create_keys(owners, 1)
-    assert len(vault._ready) == 5
+    assert (len(remembered._ready), len(remembered._wrapped)) == (2, 5)
     again = await vault.keys(owners)
-    assert len(vault._ready) == 5
+    assert (len(remembered._ready), len(remembered._wrapped)) == (2, 5)
     assert all(again[owner].open(made[owner].seal(b"Ann", b""), b"") == b"Ann" for owner in owners)
+
+
+async def test_a_key_that_is_remembered_wrapped_alone_opens_and_ages_as_a_ready_one(pool: Any, keyring: FileKeyring) -> None:
+    owners, clock = [new_id() for _ in range(4)], [0.0]
+    vault = Vault(pool, keyring, monotonic=lambda: clock[0])
+    vault._remembered = RememberedKeys(keyring, ready=1)
+    made = await vault.create_keys(owners, 1)
+    await Vault(pool, keyring).destroy(owners, 2)
+    again = await vault.keys(owners)
+    assert all(again[owner].open(made[owner].seal(b"Ann", b""), b"") == b"Ann" for owner in owners), "nobody was asked for these"
+    clock[0] = KEY_AGE_S
+    assert await vault.keys(owners) == {}
+
+
+async def test_a_key_whose_wrapping_is_retired_is_read_anew(pool: Any, keyring: FileKeyring) -> None:
+    owner, vault = new_id(), Vault(pool, keyring)
+    vault._remembered = RememberedKeys(keyring, ready=0)
+    made = await vault.create_keys([owner], 1)
+    vault._remembered._wrapped[owner] = vault._remembered._wrapped[owner]._replace(key_id="retired")
+    assert (await vault.keys([owner]))[owner].open(made[owner].seal(b"Ann", b""), b"") == b"Ann"
 
 
 async def test_a_destroyed_key_is_absent_and_never_made_again(pool: Any, keyring: FileKeyring) -> None:
@@ -115,7 +133,7 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
         while told.empty():  # the other side may not listen yet
             await destructions.announce(ours, [owner])
             await asyncio.sleep(0)
-    assert owner not in there._ready
+    assert owner not in there._remembered
     assert await there.key(owner) is None
     assert identifiers._phone.cache_info().currsize == 0, "nor what an erased person was reached by"
     await end([heeding])
@@ -134,7 +152,7 @@ async def test_who_was_disconnected_forgets_all_keys_and_what_was_opened_with_th
         while not opened_is_forgotten.is_set():
             client.stats["reconnects"] += 1
             await asyncio.sleep(0.1)
-    assert owner not in vault._ready
+    assert owner not in vault._remembered
     assert identifiers._email.cache_info().currsize == 0
     await end([heeding])
     await client.close()
@@ -152,7 +170,7 @@ async def test_a_key_that_was_being_loaded_when_it_was_destroyed_is_not_kept(poo
 
     vault = Vault(Slow(), keyring)
     await vault.keys([owner])
-    assert owner not in vault._ready
+    assert owner not in vault._remembered
 
 
 async def test_a_destroyed_key_cannot_be_put_back_nor_a_live_one_replaced(pool: Any, keyring: FileKeyring) -> None:
@@ -213,7 +231,7 @@ async def test_a_key_that_was_destroyed_while_it_was_made_is_not_kept(pool: Any,
 
     vault = Vault(Slow(), keyring)
     assert await vault.create_keys([owner], 1) == {}
-    assert owner not in vault._ready
+    assert owner not in vault._remembered
 
 
 async def test_a_service_can_neither_read_nor_change_more_of_the_vault_than_it_needs(servers: Stack, pool: Any) -> None:

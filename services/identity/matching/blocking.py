@@ -12,6 +12,7 @@ from itertools import combinations, product
 import jellyfish
 
 from services.identity.matching.record import Person
+from shared.identifiers import KEPT_TEXTS
 
 MAX_BLOCK_RECORDS = 80  # a record meets at most this many in each block: bounds the work of one record
 SEPARATOR = "\x1f"
@@ -29,7 +30,7 @@ def keys(person: Person) -> list[str]:
     ]
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=KEPT_TEXTS)
 def sound(name: str) -> str:
     """Soundex where it has a meaning, the beginning in other scripts."""
     return jellyfish.soundex(name) if name.isascii() else name[:PREFIX_LETTERS]

@@ -8,7 +8,7 @@ import unicodedata
 from functools import lru_cache
 
 from shared.errors import InvalidInput
-from shared.identifiers import normalise
+from shared.identifiers import KEPT_TEXTS, normalise
 
 NORMAL_FORM = 1
 # What stands where a name should; not those that are names too (No, Na, Guest).
@@ -50,7 +50,7 @@ def words(text: str) -> list[str]:
     return WORDS.findall(fold(text))
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=KEPT_TEXTS)
 def fold(text: str) -> str:
     """Without case and accents; letters of other scripts stay."""
     lowered = unicodedata.normalize("NFKC", text).casefold().translate(UNLETTERED)

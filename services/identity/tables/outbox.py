@@ -17,7 +17,8 @@ from shared.instants import SECOND
 
 MESSAGE_BYTES = 4 * 1024 * 1024  # half of what the broker takes
 ENTRY_BYTES = 128  # of an entry besides its header and envelope, at the most
-KEPT_IN_MEMORY = 64  # units; the relay is rarely more than a few behind
+KEPT_BYTES = 16 * 1024 * 1024  # of the newest units in memory; the relay is rarely more than a few behind
+READ_BYTES = 16 * 1024 * 1024  # of units read at once: none begins behind so many
 TRIM_EVERY = 10_000  # units
 
 
@@ -25,6 +26,7 @@ class Outbox:
     def __init__(self, pool: Any) -> None:
         self._pool = pool
         self._newest: OrderedDict[int, bytes] = OrderedDict()
+        self._bytes = 0  # of these
         self.next_number = 0
         self._loaded = False
 
@@ -32,6 +34,7 @@ class Outbox:
         newest = await self._pool.fetchval("SELECT max(number) FROM outbox")
         self.next_number = 0 if newest is None else newest + 1
         self._newest.clear()
+        self._bytes = 0
         self._loaded = True
 
     def messages(
@@ -66,15 +69,26 @@ class Outbox:
     def committed(self, units: Sequence[bytes]) -> None:
         for unit in units:
             self._newest[self.next_number] = unit
+            self._bytes += len(unit)
             self.next_number += 1
-        while len(self._newest) > KEPT_IN_MEMORY:
-            self._newest.popitem(last=False)
+        while self._bytes > KEPT_BYTES:
+            _, oldest = self._newest.popitem(last=False)
+            self._bytes -= len(oldest)
 
     async def read(self, first: int, limit: int) -> list[tuple[int, bytes]]:
+        """Consecutive units; of many large ones fewer than `limit`."""
         if first in self._newest:
             last = min(first + limit, self.next_number)
             return [(number, self._newest[number]) for number in range(first, last)]
         if self._loaded and first >= self.next_number:
             return []
-        rows = await self._pool.fetch("SELECT number, unit FROM outbox WHERE number >= $1 ORDER BY number LIMIT $2", first, limit)
+        rows = await self._pool.fetch(
+            """SELECT number, unit FROM (
+                   SELECT number, unit, sum(length(unit)) OVER (ORDER BY number) - length(unit) AS before
+                   FROM (SELECT number, unit FROM outbox WHERE number >= $1 ORDER BY number LIMIT $2) AS page
+               ) AS sized WHERE before < $3 ORDER BY number""",
+            first,
+            limit,
+            READ_BYTES,
+        )
         return [(row["number"], row["unit"]) for row in rows]
