@@ -20,6 +20,9 @@ from shared.telemetry import logger
 from shared.vault import EnvelopeBroken, Vault
 
 UNITS_A_TRANSACTION: Final = 16
+GATHERING_S: Final = (
+    0.25  # behind a transaction, unless as much waits as the next may take: whose receipts come later is in the backlog
+)
 TAIL_MESSAGES: Final = 16
 LOOK_AGAIN_S: Final = 5.0
 
@@ -66,6 +69,8 @@ async def follow_customers(client: Any, receipts: Receipts, backlog: Backlog) ->
             messages = await follower.take(UNITS_A_TRANSACTION)
             head = await _apply(messages, receipts, head)
             backlog.was_consumed(head.ingest)
+            if follower.behind() < UNITS_A_TRANSACTION:
+                await asyncio.sleep(GATHERING_S)
     finally:
         await follower.close()
 

@@ -24,6 +24,7 @@ PAGE_EVENTS = 2_000  # a notice covers at most so many
 KEPT_NOTICES = 100_000  # of a partition; the last one must never age, it is where this goes on from
 RETRY_S = 0.3
 WAIT_S = 5.0
+GATHERING_S = 0.5  # behind a notice: what changes meanwhile is told by one. Who needs it sooner asks a read to be as fresh
 
 log = telemetry.logger("notices")
 
@@ -61,6 +62,7 @@ class Notices:
             if changes:
                 next_pos, sequence = await self._publish(next_pos, changes, sequence)
             if len(changes) < PAGE_EVENTS:
+                await asyncio.sleep(GATHERING_S if changes else 0)
                 await wait_for_news(self._news, WAIT_S)
 
     async def _publish(self, first: int, changes: Sequence[tuple[int, bytes]], after: int) -> tuple[int, int]:
