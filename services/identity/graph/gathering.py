@@ -4,7 +4,7 @@ Where an event stands depends on its strongest identifier alone; whom that is on
 than a bound is written down and settled behind the events, many at once, and nobody else's events wait for it.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from services.identity.graph.certain import Trees
@@ -21,12 +21,13 @@ Group = list[Seen]  # what hangs together
 def gathered(news: Sequence[Seen], component_of: Mapping[Node, Component], outside: Collection[Node]) -> list[Group]:
     """By identifiers and components in common, in the order in which they came; what is `outside` of components joins nothing."""
     trees = Trees[Node | Component]()
-    for one in news:
-        for node in _joining(one, outside):
-            trees.join(_root(one, outside), component_of.get(node, node))
+    joining = [_joining(one, outside) for one in news]
+    for nodes in joining:
+        for node in nodes if len(nodes) > 1 or component_of else ():
+            trees.join(nodes[0], component_of.get(node, node))
     groups: dict[Node | Component, Group] = {}
-    for one in news:
-        groups.setdefault(trees.root(_root(one, outside)), []).append(one)
+    for one, nodes in zip(news, joining, strict=True):
+        groups.setdefault(trees.root(nodes[0] if nodes else one.resolving), []).append(one)
     return list(groups.values())
 
 
@@ -37,9 +38,5 @@ def is_small(group: Group, component_of: Mapping[Node, Component], sizes: Mappin
     return sum(sizes[component] for component in components) + len(nodes - component_of.keys()) <= most
 
 
-def _joining(one: Seen, outside: Collection[Node]) -> Iterable[Node]:
-    return (node for node in one.nodes if node not in outside)
-
-
-def _root(one: Seen, outside: Collection[Node]) -> Node:
-    return next(iter(_joining(one, outside)), one.resolving)
+def _joining(one: Seen, outside: Collection[Node]) -> Sequence[Node]:
+    return [node for node in one.nodes if node not in outside] if outside else one.nodes

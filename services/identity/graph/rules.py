@@ -1,6 +1,7 @@
 """The rules of linking, by namespace; versioned, and the same for every order of facts. Pure."""
 
 from collections.abc import Collection
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -68,7 +69,7 @@ class Matching(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return witnessed_weight if self.witness else weight
 
 
-class Rules(msgspec.Struct, frozen=True, kw_only=True):
+class Rules(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """`namespaces` strongest first; `others` is how a namespace that isn't listed links, and stands at `others_rank`.
 
     `blocked` are keyed hashes of values that name nobody: kept in facts like a shared one, they link nothing, own nothing, and
@@ -86,14 +87,18 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     blocked: frozenset[bytes] = frozenset()
 
     def of(self, name: str) -> Namespace:
-        return next((namespace for namespace in self.namespaces if namespace.name == name), self.others)
+        return self._listed.get(name, (0, self.others))[1]
 
     def rank(self, name: str) -> tuple[int, int]:
         """Smaller is stronger."""
-        for place, namespace in enumerate(self.namespaces):
-            if namespace.name == name:
-                return place, 1
-        return self.others_rank, 0
+        found = self._listed.get(name)
+        return (self.others_rank, 0) if found is None else (found[0], 1)
+
+    @cached_property
+    def _listed(self) -> dict[str, tuple[int, Namespace]]:
+        """By name, with the place. Every identifier of every event is asked about."""
+        places = enumerate(self.namespaces)
+        return {namespace.name: (place, namespace) for place, namespace in places}
 
     def is_shared(self, name: str, owners: Collection[tuple[str, int]]) -> bool:
         """`owners` is how many different values of each stronger namespace a value was seen with.
