@@ -11,7 +11,7 @@ from services.identity.domain.familiar import Familiar
 from services.identity.domain.sighting import Sighting, Suppression, admit, sightings_of
 from services.identity.drafting import Drafting
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph.region import Seen
+from services.identity.graph.region import Seen, earliest_of
 from services.identity.graph_writer import GraphWriter
 from services.identity.intake import Intake, Taken
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
@@ -43,7 +43,7 @@ class Unit:
     placed: list[Placed] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)  # of what is placed
     refusals: list[tuple[bytes, Suppression]] = field(default_factory=list)  # (event id, why)
-    news: set[bytes] = field(default_factory=set)  # events that say what wasn't known
+    news: set[bytes] = field(default_factory=set)  # events that say what wasn't known, the first that says so
     values: dict[bytes, Identifier] = field(default_factory=dict)  # of what they name
     suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # of all that isn't familiar
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
@@ -228,8 +228,8 @@ class Unifier:
         rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
         if rest:
             stored = await known.known(self._pool, list(rest.values()))
-            customer_of |= {event_id: stored[one] for event_id, one in rest.items() if one in stored and event_id in plain}
-        news = [one for event_id, one in rest.items() if event_id not in customer_of]
+            customer_of |= {event_id: customer for event_id, customer in stored.items() if event_id in plain}
+        news = earliest_of(one for event_id, one in rest.items() if event_id not in customer_of)
         if news:
             unit.news = {one.evidence.event_id for one in news}
             unit.taken = await self._intake.take(news)
@@ -237,11 +237,11 @@ class Unifier:
             customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
             unit.taken.loaded.here = set(customer_of.values())
             unit.taken.stirred = set().union(*resting.values())
-        for event_id, one in rest.items():
+        for one in earliest_of(rest.values()):
             if one.by is not None:
                 continue  # nothing else resolves by this event
             evidence = unit.taken.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
-            unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[event_id]
+            unit.fresh[one.nodes] = min(evidence, one.evidence), customer_of[one.evidence.event_id]
         return customer_of
 
     async def _refuse(self, drafting: Drafting, refusals: Sequence[tuple[bytes, Suppression]]) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from services.identity.graph.crowding import shared
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.ownership import divide
-from services.identity.graph.region import Seen
+from services.identity.graph.region import Seen, earliest_of
 from services.identity.graph.resolve import Partition
 from services.identity.graph.rules import DEFAULT_RULES, Rules
 from tests.properties.graph_store import Store
@@ -87,6 +87,22 @@ def somebodys(partition: Partition, resolving: Collection[Node]) -> set[Node]:
     """What has a customer: what is not nobody's, and what an event resolved by."""
     nobodys = {node for node in partition.shared & partition.group_of.keys() if len(partition.group_of[node].nodes) == 1}
     return (partition.group_of.keys() - nobodys).union(resolving)
+
+
+@given(
+    st.lists(sightings, min_size=1, max_size=3), st.lists(st.tuples(st.integers(0, 99), st.integers(0, 9)), max_size=20), all_rules
+)
+def test_of_events_of_a_unit_that_saw_the_same_the_earliest_says_all(
+    units: list[list[Sighting]], again: list[tuple[int, int]], rules: Rules
+) -> None:
+    store, by_earliest = Store(rules), Store(rules)
+    for unit in units:
+        seen = [seen_of(one, rules) for one in unit]
+        seen += [seen_of((unit[place % len(unit)][0], at), rules) for place, at in again if unit]
+        store.take(seen)
+        by_earliest.take(earliest_of(seen))
+        assert store.whole == by_earliest.whole
+        assert store.queue == by_earliest.queue
 
 
 @given(sightings, all_rules, st.integers(1, 4))

@@ -37,6 +37,18 @@ class Seen(NamedTuple):
         return self.by or self.nodes[0]
 
 
+def earliest_of(seen: Iterable[Seen]) -> list[Seen]:
+    """Of what several events saw alike the earliest, in the order in which it came first: the others add no fact. A visit that comes
+    as one unit is one sighting.
+    """
+    found: dict[tuple[tuple[Node, ...], Node | None, bool], Seen] = {}
+    for one in seen:
+        alike = one.nodes, one.by, one.placed
+        if (held := found.get(alike)) is None or one.evidence < held.evidence:
+            found[alike] = one
+    return list(found.values())
+
+
 @dataclass(slots=True)
 class Region:
     """As it is stored.

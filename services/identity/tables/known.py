@@ -8,8 +8,8 @@ from services.identity.graph.region import Seen
 from services.identity.tables.regions import sighting_id
 
 
-async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
-    """Of what is known with no later evidence: the customer that it resolves to."""
+async def known(pool: Any, seen: Sequence[Seen]) -> dict[bytes, bytes]:
+    """Of the events that saw what is known with no later evidence: the customer that they resolve to, by event id."""
     owners = {
         row["value_hash"]: row["customer"]
         for row in await pool.fetch(
@@ -17,15 +17,18 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[Seen, bytes]:
             list({one.resolving.value_hash for one in seen}),
         )
     }
-    ids = {one: sighting_id(node.value_hash for node in one.nodes) for one in seen if len(one.nodes) > 1}
+    together = {one.nodes for one in seen if len(one.nodes) > 1}
+    ids = {nodes: sighting_id(node.value_hash for node in nodes) for nodes in together}
     rows = await pool.fetch(
         """SELECT sighting_id, occurred_at, event_id FROM unnest($1::bytea[]) AS seen (sighting_id)
            JOIN sightings USING (sighting_id)""",
         list(set(ids.values())),
     )
-    evidence = {row["sighting_id"]: Evidence(row["occurred_at"], row["event_id"]) for row in rows}
+    stored = {row["sighting_id"]: Evidence(row["occurred_at"], row["event_id"]) for row in rows}
+    evidence = {nodes: stored[found] for nodes, found in ids.items() if found in stored}
     return {
-        one: owners[one.resolving.value_hash]
+        one.evidence.event_id: owners[one.resolving.value_hash]
         for one in seen
-        if one.resolving.value_hash in owners and (one not in ids or (ids[one] in evidence and evidence[ids[one]] <= one.evidence))
+        if one.resolving.value_hash in owners
+        and (len(one.nodes) == 1 or (one.nodes in evidence and evidence[one.nodes] <= one.evidence))
     }
