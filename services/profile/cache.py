@@ -13,11 +13,16 @@ Watcher = Callable[[Collection[bytes] | None], None]
 
 
 class LoadingCache(Generic[K, V]):
-    """Least recently used goes first. A value loaded while anything was invalidated is used once and not kept."""
+    """Least recently used goes first. A value loaded while anything was invalidated is used once and not kept.
 
-    def __init__(self, load: Load[K, V], most: int) -> None:
+    It holds values of `most` together, by `size_of` each, which must not change while it is held.
+    """
+
+    def __init__(self, load: Load[K, V], most: int, size_of: Callable[[V], int] = lambda _: 1) -> None:
         self._load = load
         self._most = most
+        self._size_of = size_of
+        self._size = 0
         self._held: OrderedDict[K, V] = OrderedDict()
         self._generation = 0
         self._watchers: list[Watcher] = []
@@ -54,12 +59,13 @@ class LoadingCache(Generic[K, V]):
     def drop(self, keys: Collection[K]) -> None:
         self._generation += 1
         for key in keys:
-            self._held.pop(key, None)
+            self._forget(key)
         self._tell(keys)
 
     def clear(self) -> None:
         self._generation += 1
         self._held.clear()
+        self._size = 0
         self._tell(None)
 
     def _tell(self, keys: Collection[bytes] | None) -> None:
@@ -68,7 +74,13 @@ class LoadingCache(Generic[K, V]):
 
     def _keep(self, values: dict[K, V]) -> None:
         for key, value in values.items():
+            self._forget(key)
             self._held[key] = value
-            self._held.move_to_end(key)
-        while len(self._held) > self._most:
-            self._held.popitem(last=False)
+            self._size += self._size_of(value)
+        while self._size > self._most:
+            _, value = self._held.popitem(last=False)
+            self._size -= self._size_of(value)
+
+    def _forget(self, key: K) -> None:
+        if (value := self._held.pop(key, None)) is not None:
+            self._size -= self._size_of(value)

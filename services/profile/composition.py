@@ -54,7 +54,7 @@ from services.profile.tables.memberships import Memberships
 from services.profile.tables.ordered import Ordered
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Snapshots
-from services.profile.tables.states import States
+from services.profile.tables.states import States, memory_bytes
 from services.profile.timelines import Timelines
 from services.profile.trails import Trails
 from services.profile.visibility import Visibility
@@ -72,7 +72,7 @@ from shared.poison import Run
 from shared.positions import Progress
 from shared.vault import Vault
 
-CACHED_STREAMS = 20_000  # states, a few KB each
+CACHED_STATES_BYTES = 128 * 1024 * 1024
 CACHED_IDENTIFIERS = 100_000  # their decisions
 
 
@@ -169,6 +169,10 @@ def _history(reader: LogReader, vault: Vault, pool: Any, partitions: int, every:
     return History(reader, vault, Snapshots(pool, partitions, every), Ordered(pool, partitions, every), partitions)
 
 
+def _cached(states: States) -> LoadingCache[bytes, Held]:
+    return LoadingCache(states.load, CACHED_STATES_BYTES, memory_bytes)
+
+
 def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY) -> Parts:
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
@@ -176,7 +180,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     history = _history(reader, vault, pool, partitions, snapshot_every)
     rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
-    held, decisions = LoadingCache(states.load, CACHED_STREAMS), LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    held, decisions = _cached(states), LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
     owners, purposes = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined]()
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]

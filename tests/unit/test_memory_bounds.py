@@ -4,14 +4,20 @@ import gc
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
+
+import pytest
 
 from services.identity.domain.familiar import Familiar
 from services.identity.graph.facts import Evidence, Node
 from services.identity.tables import outbox
 from services.identity.tables.outbox import Outbox
+from services.profile.cache import LoadingCache
+from services.profile.domain.state import Candidate, Held, LinkedIdentifier, State
+from services.profile.tables.states import decode_state, memory_bytes
 from shared import identifiers
+from shared.events.catalogue import encode
 from shared.ids import derived_id
 from shared.log.writer import KNOWN_STREAMS, LogWriter
 from shared.vault import DataKey
@@ -55,6 +61,33 @@ def test_of_the_units_that_were_handed_over_no_more_than_some_megabytes_stay_in_
     kept = handed_over._newest
     assert sum(map(len, kept.values())) == handed_over._bytes == outbox.KEPT_BYTES
     assert list(kept) == list(range(handed_over.next_number - len(kept), handed_over.next_number)), "the newest, without a gap"
+
+
+@pytest.mark.parametrize(("traits", "sources", "named"), [(0, 0, 1), (4, 1, 3), (60, 3, 20), (0, 0, 2_000)])
+def test_a_state_takes_about_the_memory_that_is_said_of_it(traits: int, sources: int, named: int) -> None:
+    candidates = {f"source-{place}": Candidate(f"value {place}", 10**15 + place, 10**15, an_id(place)) for place in range(sources)}
+    state = State(founded_at=10**15, traits={f"trait_{place}": candidates for place in range(traits)})
+    state.named = {an_id(number): 10**15 + number for number in range(named)}
+    state.identifiers = {an_id(0): LinkedIdentifier(an_id(1), "email", "ann@example.com")}
+    encoded = encode(state)
+    bytes_taken, held = taken(lambda: [Held(decode_state(encoded), 1, 1, len(encoded)) for _ in range(50)])
+    assert 0.5 < bytes_taken / 50 / memory_bytes(held[0]) < 1.1
+
+
+async def test_a_cache_holds_no_more_than_it_may_by_the_sizes_of_what_it_holds() -> None:
+    async def load(keys: Collection[bytes]) -> dict[bytes, bytes]:
+        return {key: bytes(key[0]) for key in keys}
+
+    cache = LoadingCache(load, 100, len)
+    for number in range(60):
+        await cache.get([bytes([number]), bytes([number // 2])])
+        cache.put({bytes([number % 7]): bytes(number)})
+        cache.drop([bytes([number % 5])])
+        assert cache._size == sum(map(len, cache._held.values())) <= 100
+    assert await cache.get([bytes([101])]) == {bytes([101]): bytes(101)}, "what is larger than all of it is used and not kept"
+    assert cache._size <= 100
+    cache.clear()
+    assert cache._size == 0
 
 
 def test_a_wrapped_key_takes_no_more_than_is_said_of_it() -> None:

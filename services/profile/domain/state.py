@@ -88,11 +88,12 @@ class State(msgspec.Struct, kw_only=True, omit_defaults=True, dict=True):
 
 
 class Held(msgspec.Struct):
-    """A stream's state, its version, and the position of its newest event."""
+    """A stream's state, its version, and the position of its newest event. `sealed_bytes`: of the state, where it was opened or sealed."""
 
     state: State = msgspec.field(default_factory=State)
     version: int = 0
     pos: int = -1
+    sealed_bytes: int = 0
 
 
 def close(state: State) -> None:

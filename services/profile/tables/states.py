@@ -15,6 +15,8 @@ from shared.pieces import BYTES_AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
 LOOKED_AT = 2_000  # rows of a query that goes through the table: no statement may take long
+BYTES_OF_NO_STATE = 1_700  # of memory, of one that says nothing
+BYTES_A_SEALED_BYTE = 6  # each name and value is an object by itself
 
 decode_state = msgspec.msgpack.Decoder(State).decode
 
@@ -44,12 +46,14 @@ class States:
         found, pieces = dict[bytes, Held](), Pieces(BYTES_AT_ONCE)
         for row in usable:
             if is_kept_for(state := _open(row, keys[row["stream"]]), keeping):
-                found[row["stream"]] = Held(state, row["version"], row["pos"])
+                found[row["stream"]] = Held(state, row["version"], row["pos"], len(row["envelope"]))
             await pieces.done(len(row["envelope"]))
         if rest := {row["stream"] for row in rows} - found.keys():
             folded = await self._history.of(keeping).states(rest)
             for stream in folded.keys() - keys.keys():
                 close(folded[stream].state)
+            for held in folded.values():
+                held.sealed_bytes = len(encode(held.state))
             found |= folded
         return found
 
@@ -150,6 +154,11 @@ class States:
         )
 
 
+def memory_bytes(held: Held) -> int:
+    """About what it takes of memory."""
+    return BYTES_OF_NO_STATE + BYTES_A_SEALED_BYTE * held.sealed_bytes
+
+
 async def positions_of(connection: Any, streams: Collection[bytes], partitions: int) -> dict[bytes, int]:
     """Of the newest event in each state."""
     rows = await connection.fetch(
@@ -164,6 +173,7 @@ async def _sealed(held: Mapping[bytes, Held], streams: Iterable[bytes], keys: Ma
     sealed, pieces = list[bytes](), Pieces(BYTES_AT_ONCE)
     for stream in streams:
         sealed.append(_seal(held[stream], stream, keys.get(stream), fold))
+        held[stream].sealed_bytes = len(sealed[-1])
         await pieces.done(len(sealed[-1]))
     return sealed
 
