@@ -41,7 +41,7 @@ def at_ten_million(results: Sequence[Result]) -> str:
     return (
         f"At ten million identifiers the tables of the graph take {sum(bytes_each.values()) / 100:.1f} GB by this, {indexes / 100:.1f} GB of it"
         " indexes, of which a look-up reads one page a level. The writer's memory doesn't grow with them: its caches are bounded"
-        f" (200,000 things seen, and customers' keys), and it had {memory[-2]:,.0f} MB before the last quarter and"
+        f" (in bytes: things seen, and customers' keys), and it had {memory[-2]:,.0f} MB before the last quarter and"
         f" {memory[-1]:,.0f} MB after it."
     )
 
