@@ -84,6 +84,10 @@ demo: setup ## Play the story of one customer against a throw-away stack
 chaos: setup ## Send events for DURATION_S seconds while processes are killed, and count
 	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
 
+.PHONY: compose-test
+compose-test: setup ## Build docker-compose.yml's containers, start, kill, restart and upgrade them, and count (needs root, and Docker or Debian)
+	@$(BIN)/python -m tests.compose
+
 ROWS ?= 1000000
 
 .PHONY: import-demo

@@ -117,6 +117,10 @@ class Stack:
     def log_tail(self, name: str, lines: int = 20) -> str:
         return tail(self.data_directory / "logs" / f"{name}.log", lines)
 
+    def log_lines(self, name: str) -> list[str]:
+        """All that it has said since it was started first, or since its log was put aside for its size."""
+        return (self.data_directory / "logs" / f"{name}.log").read_text().splitlines()
+
     def write_key(self) -> str:
         """Of the source `demo`, which is registered at the first call in this data directory; needs ingest."""
         path = self.data_directory / "write-key"

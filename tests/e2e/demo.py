@@ -31,7 +31,7 @@ def main() -> int:
 def _play(stack: Stack) -> int:
     try:
         with Platform(stack.endpoints) as platform:
-            told = Story(stack, platform).play()
+            told = Story(platform, {"C360_DATA_DIR": str(stack.data_directory)}).play()
     except (StoryBroken, SdkFailed) as error:
         return _failed(str(error), stack)
     except grpc.RpcError as error:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -16,7 +17,6 @@ from c360.consent.v1 import consent_pb2
 from c360.identity.v1 import identity_pb2
 from c360.profile.v1 import profile_pb2
 
-from services.stack.stack import Stack
 from shared.rpc.errors import reason_of
 from tests.e2e.cast import Cast, segment_sdk
 from tests.e2e.client import DEADLINE_S, Platform, by_id, by_identifier
@@ -35,11 +35,12 @@ class Found:
 
 
 class Story:
-    """`play` tells all of it; raises StoryBroken at the first step that does not hold."""
+    """`play` tells all of it; raises StoryBroken at the first step that does not hold. `c360_finds` are the variables by which the
+    command finds the services."""
 
-    def __init__(self, stack: Stack, platform: Platform) -> None:
+    def __init__(self, platform: Platform, c360_finds: Mapping[str, str]) -> None:
         self.platform = platform
-        self.data_directory = stack.data_directory
+        self.c360_finds = dict(c360_finds)
         self.tell = Narrator()
         self.cast = Cast.assemble()
         self.found = Found()
@@ -216,7 +217,7 @@ class Story:
     def send_file(self, lines: list[dict[str, object]]) -> Position:
         """By the command, as a nightly job would."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
-        environment |= {"C360_DATA_DIR": str(self.data_directory), "C360_WRITE_KEY": self.keys["crm-file"]}
+        environment |= self.c360_finds | {"C360_WRITE_KEY": self.keys["crm-file"]}
         sent = subprocess.run(
             [sys.executable, "-m", "services.cli", "events", "send", "-", "--json"],
             env=environment,

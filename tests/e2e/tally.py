@@ -12,8 +12,8 @@ import psycopg
 from c360.common.v1.common_pb2 import Position
 from psycopg.conninfo import make_conninfo
 
-from services.stack.stack import Stack
 from tests.e2e.client import TRY_AGAIN, Platform, by_id, by_identifier
+from tests.e2e.system import System
 from tests.e2e.traffic import Ledger
 
 VISIBLE_DEADLINE_S = 60.0
@@ -125,7 +125,7 @@ def _replay_differs(platform: Platform, customer: str) -> list[str]:
     return [] if same else [f"customer {customer} is served otherwise than the log says"]
 
 
-def gaps(stack: Stack) -> list[str]:
+def gaps(stack: System) -> list[str]:
     """Where positions of a log, or versions of a stream in it, are not contiguous."""
     found = []
     with psycopg.connect(make_conninfo(stack.admin_url, dbname="c360")) as connection:
@@ -146,16 +146,15 @@ def gaps(stack: Stack) -> list[str]:
     return found
 
 
-def scalar(stack: Stack, query: LiteralString) -> int:
+def scalar(stack: System, query: LiteralString) -> int:
     with psycopg.connect(make_conninfo(stack.admin_url, dbname="c360")) as connection:
         row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
 
 
-def alarms(stack: Stack) -> list[str]:
+def alarms(stack: System) -> list[str]:
     """A server that is killed is no reason for a service to give up, nor for an error that nobody foresaw."""
     found = []
     for service in stack.services:
-        lines = (stack.data_directory / "logs" / f"{service}.log").read_text().splitlines()
-        found += [f"{service} logged {line}" for line in lines if any(alarm in line for alarm in ALARMS)]
+        found += [f"{service} logged {line}" for line in stack.log_lines(service) if any(alarm in line for alarm in ALARMS)]
     return found

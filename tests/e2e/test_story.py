@@ -7,4 +7,4 @@ from tests.e2e.story import Story
 
 def test_the_story_of_one_customer_holds(stack: Stack) -> None:
     with Platform(stack.endpoints) as platform:
-        assert Story(stack, platform).play().checks > 20
+        assert Story(platform, {"C360_DATA_DIR": str(stack.data_directory)}).play().checks > 20

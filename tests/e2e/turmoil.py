@@ -10,10 +10,10 @@ from c360.ingest.v1 import ingest_pb2
 from google.protobuf.struct_pb2 import Struct
 
 from services.stack.ports import Endpoints
-from services.stack.stack import Stack
 from tests.e2e import tally
 from tests.e2e.client import Platform, by_identifier
 from tests.e2e.deciding import Decider
+from tests.e2e.system import System
 from tests.e2e.traffic import Crowd, Sender
 
 PATIENCE_S = 60.0  # for the last answers, once nothing is killed any more
@@ -22,7 +22,7 @@ PATIENCE_S = 60.0  # for the last answers, once nothing is killed any more
 class Turmoil:
     """Some senders and a person who decides. `finish` waits for the answers and counts."""
 
-    def __init__(self, stack: Stack, choose: random.Random, senders: int, people: int, pause_s: float) -> None:
+    def __init__(self, stack: System, choose: random.Random, senders: int, people: int, pause_s: float) -> None:
         self._stack = stack
         self._platform = Platform(stack.endpoints)
         run = uuid.uuid4().hex[:8]
@@ -95,7 +95,9 @@ class Turmoil:
 
 
 @contextmanager
-def turmoil(stack: Stack, choose: random.Random, *, senders: int = 2, people: int = 20, pause_s: float = 0.05) -> Iterator[Turmoil]:
+def turmoil(
+    stack: System, choose: random.Random, *, senders: int = 2, people: int = 20, pause_s: float = 0.05
+) -> Iterator[Turmoil]:
     """Traffic that runs when the block begins; the block says when to `finish`."""
     made = Turmoil(stack, choose, senders, people, pause_s)
     made.start()

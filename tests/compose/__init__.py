@@ -1,0 +1,1 @@
+"""The containers of docker-compose.yml, built, started, killed and upgraded for real: `make compose-test`."""
