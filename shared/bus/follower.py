@@ -24,7 +24,8 @@ from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, refill_subject
 from shared.instants import SECOND, now_us
 from shared.waiting import wait_for_news
 
-WINDOW_MESSAGES = 64  # asked for ahead; bounds what waits in memory together with the broker's 8 MB a message
+WINDOW_MESSAGES = 64  # asked for ahead, at once
+WINDOW_BYTES = 16 * 1024 * 1024  # of these, at once; more than the broker's 8 MB a message, or that one would never come
 TAKE_BYTES = 2 * 1024 * 1024  # what is taken becomes one transaction and one message onwards
 PULL_EXPIRES_S = 20.0
 HEARTBEAT_S = 1.0
@@ -153,7 +154,12 @@ class Follower:
         if self._subscription is None:
             return
         batch = WINDOW_MESSAGES - self._credit
-        request = {"batch": batch, "expires": int(PULL_EXPIRES_S * 1e9), "idle_heartbeat": int(HEARTBEAT_S * 1e9)}
+        request = {
+            "batch": batch,
+            "max_bytes": WINDOW_BYTES,
+            "expires": int(PULL_EXPIRES_S * 1e9),
+            "idle_heartbeat": int(HEARTBEAT_S * 1e9),
+        }
         await self._client.publish(self._pull_subject, json.dumps(request).encode(), self._subscription.subject)
         self._credit += batch
         self._heard = asyncio.get_running_loop().time()
@@ -175,8 +181,11 @@ class Follower:
         stored_at = int(metadata.timestamp.timestamp() * SECOND)
         if not await self._accept(Message(metadata.sequence.stream, message.data, stored_at)):
             return
-        if self._credit <= WINDOW_MESSAGES // 2 and len(self._waiting) < WINDOW_MESSAGES:
+        if self._credit <= WINDOW_MESSAGES // 2 and self._has_room():
             await self._pull()
+
+    def _has_room(self) -> bool:
+        return len(self._waiting) < WINDOW_MESSAGES and sum(len(message.data) for message in self._waiting) < WINDOW_BYTES
 
     async def _accept(self, message: Message) -> bool:
         if self._contiguous and message.sequence > self._newest + 1:

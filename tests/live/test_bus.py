@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from services.stack.stack import Stack
 from shared import bus
 from shared.bus import Follower, Relay, publish_at
+from shared.bus import follower as follower_module
 from shared.bus import relay as relay_module
 from shared.bus.connection import ensure_stream
 from shared.poison import Halted
@@ -65,6 +66,24 @@ async def read_until(follower: Follower, sequence: int) -> list[tuple[int, bytes
         while not read or read[-1][0] < sequence:
             read += [(m.sequence, m.data) for m in await follower.take()]
     return read
+
+
+async def test_of_large_messages_fewer_are_asked_for_ahead(client: Client, stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that is far behind must not have as much in memory as the broker has on its disk."""
+    monkeypatch.setattr(follower_module, "WINDOW_BYTES", 100_000)
+    outbox = Outbox()
+    outbox.messages = [bytes(40_000 if number % 3 else 10) for number in range(150)]
+    relay = Relay(client, stream, outbox.read)
+    async with running(relay.run):
+        await read_until(Follower(client, stream, 149), 150)
+        slow, read, most = Follower(client, stream, 0), list[tuple[int, bytes]](), 0
+        async with asyncio.timeout(TIMEOUT_S):
+            while len(read) < 150:
+                read += [(m.sequence, m.data) for m in await slow.take(1)]
+                await client.flush()  # all that was asked for is here
+                most = max(most, sum(len(message.data) for message in slow._waiting))
+        assert read == expected(outbox)
+        assert 40_000 < most <= 300_000, "twice what is asked for at once, and what was waiting"
 
 
 def expected(outbox: Outbox, first: int = 0) -> list[tuple[int, bytes]]:
