@@ -83,6 +83,11 @@ def _phone(text: str, region: str | None) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+def of_a_person(collection: object) -> bool:
+    """Of an external id. Segment knows two collections: `users`, which is the default, and `accounts`, of which many are at one."""
+    return collection in (None, "", "users")
+
+
 def forget_normalised() -> None:
     """What was normalised lately is kept to save time, and is personal data: whoever is erased must not stay in memory."""
     _email.cache_clear()

@@ -147,7 +147,10 @@ def import_rules(
     """Print Segment's identity resolution settings as a document of rules, to be checked and activated. Asks no service."""
     from services.cli.segment_rules import to_document
 
-    print(json.dumps(to_document(read_document(segment)), indent=1, ensure_ascii=False))
+    imported = to_document(read_document(segment))
+    for left_out in imported.left_out:
+        render.note(f"left out, as it holds under any rules: {left_out}")
+    print(json.dumps(imported.document, indent=1, ensure_ascii=False))
 
 
 @simulation.command("merge")

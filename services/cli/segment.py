@@ -147,10 +147,12 @@ def _object(source: dict[str, Any], field: str) -> dict[str, Any]:
 
 
 def _external_ids(place: dict[str, Any]) -> list[dict[str, Any]]:
+    from shared.identifiers import of_a_person
+
     named = place.get("externalIds") or []
     if not isinstance(named, list) or not all(isinstance(item, dict) for item in named):
         raise UnreadableEventError("EXTERNAL_IDS_INVALID", "externalIds")
-    return named
+    return [item for item in named if of_a_person(item.get("collection"))]
 
 
 def _instant(source: dict[str, Any]) -> datetime | None:

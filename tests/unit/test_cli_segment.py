@@ -61,7 +61,13 @@ def test_a_segment_event_keeps_all_that_belongs_to_it() -> None:
             "anonymousId": "a1",
             "event": "Order Completed",
             "properties": {"total": 12.5, "order": 2**60},
-            "context": {"externalIds": [{"type": "crm_id", "id": "c9"}], "locale": "de-AT"},
+            "context": {
+                "externalIds": [
+                    {"type": "crm_id", "id": "c9", "collection": "users", "encoding": "none"},
+                    {"type": "account_id", "id": "acme", "collection": "accounts", "encoding": "none"},
+                ],
+                "locale": "de-AT",
+            },
             "timestamp": "2026-03-03T10:02:11.5Z",
         },
         message_id="made-up",

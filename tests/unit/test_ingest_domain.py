@@ -197,6 +197,14 @@ def test_external_ids_come_from_the_context_several_of_a_type_count_once_each_an
     assert accepted(context={"externalIds": [*named, named[0]]}).external_ids == [("crm", "7"), ("crm", "8")]
 
 
+def test_external_ids_of_accounts_name_nobody_and_stay_in_the_context() -> None:
+    person = [{"type": "crm", "id": "7", "collection": "users"}, {"type": "crm", "id": "8", "collection": None}]
+    account = {"type": "account_id", "id": "acme", "collection": "accounts", "encoding": "none"}
+    event = accepted(context={"externalIds": [*person, account]}, externalIds=[account])
+    assert event.external_ids == [("crm", "7"), ("crm", "8")]
+    assert account in event.context["externalIds"]
+
+
 def test_a_list_of_external_ids_is_refused_by_its_length_before_anybody_walks_it() -> None:
     named = [{"id": "", "type": "crm"}] * (MAX_EXTERNAL_IDS + 1)
     assert reason(context={"externalIds": named}) == "EXTERNAL_IDS_TOO_MANY"

@@ -19,7 +19,7 @@ DEFAULTS = [
 
 
 def test_segments_settings_are_expressed_and_can_be_activated() -> None:
-    rules = rules_of(read(json.dumps(to_document(json.dumps({"identifiers": DEFAULTS}))), KEY), 2)
+    rules = rules_of(read(json.dumps(to_document(json.dumps({"identifiers": DEFAULTS})).document), KEY), 2)
     assert [namespace.name for namespace in rules.namespaces] == ["user_id", "email", "anonymous_id"]
     assert [namespace.limit for namespace in rules.namespaces] == [1, 5, 5]
     assert [namespace.window_us for namespace in rules.namespaces] == [None, None, 7 * DAY]
@@ -35,7 +35,14 @@ def test_segments_settings_are_expressed_and_can_be_activated() -> None:
         ({"type": "email", "blocked_values": ["^test.*$"]}, "NOT_EXPRESSIBLE"),
         ({"type": "email", "frequency": "Hourly"}, "NOT_EXPRESSIBLE"),
         ({"type": "email", "merge_protection": True}, "NOT_EXPRESSIBLE"),
+        ({"type": "email", "blocked_values": ["test.+"]}, "NOT_EXPRESSIBLE"),
         ({"type": "email", "limit": "many"}, "SETTINGS_INVALID"),
+        ({"type": "email", "limit": "\N{SUPERSCRIPT TWO}"}, "SETTINGS_INVALID"),
+        ({"type": "email", "limit": 10**20}, "SETTINGS_INVALID"),
+        ({"type": "email", "blocked_values": [], "blockedValues": ["info@shop.example"]}, "SETTINGS_INVALID"),
+        ({"type": "email", "frequency": "Ever", "window": "Daily"}, "SETTINGS_INVALID"),
+        ({"type": "a b/c"}, "SETTINGS_INVALID"),
+        ({"type": "android.id "}, "SETTINGS_INVALID"),
         ({"limit": 1}, "SETTINGS_INVALID"),
     ],
 )
@@ -49,3 +56,42 @@ def test_nothing_beside_the_identifiers_is_dropped() -> None:
     with pytest.raises(Misused, match="blockedValues") as refused:
         to_document(json.dumps({"identifiers": DEFAULTS, "blockedValues": ["nobody@shop.example"]}))
     assert refused.value.reason == "NOT_EXPRESSIBLE"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"identifiers": [{"type": "email"}], "identifiers": [{"type": "phone"}]}',
+        '[{"type": "email", "limit": 1, "limit": 2}]',
+        '[{"type": "email"}, {"type": "email", "limit": 2}]',
+        '[{"type": "userId"}, {"type": "user_id"}]',
+        "[" * 100_000,
+        '[{"type": "email", "limit": ' + "9" * 10_000 + "}]",
+    ],
+    ids=["a list twice", "a limit twice", "a type twice", "a type in two spellings", "deep", "long"],
+)
+def test_nothing_of_what_stands_twice_or_cannot_be_read_is_dropped(text: str) -> None:
+    with pytest.raises(Misused) as refused:
+        to_document(text)
+    assert refused.value.reason == "SETTINGS_INVALID"
+
+
+def test_what_says_no_limit_has_segments_own() -> None:
+    document = to_document('[{"type": "user_id"}, {"type": "email"}, {"type": "crm"}]').document
+    assert [(rule["name"], rule["limit"]) for rule in document["namespaces"]] == [
+        ("user_id", 1),
+        ("email", 5),
+        ("crm", 5),
+        ("*", 5),
+    ]
+
+
+def test_what_holds_under_any_rules_is_left_out_and_said() -> None:
+    blocked = ["void", "info@shop.example", "a+b@shop.example"]
+    imported = to_document(json.dumps([{"type": "group_id", "limit": 1}, {"type": "email", "blocked_values": blocked}]))
+    assert [rule["name"] for rule in imported.document["namespaces"]] == ["email", "*"]
+    assert len(rules_of(read(json.dumps(imported.document), KEY), 2).blocked) == 2
+    assert imported.left_out == [
+        "group_id: a group is many people, so it links nobody here",
+        "email: blocked value 1 is no address, so it names nobody here",
+    ]

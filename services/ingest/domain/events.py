@@ -16,7 +16,7 @@ from services.ingest.domain.settings import MOST_EVENT_BYTES
 from shared.errors import InvalidInput
 from shared.events import wire
 from shared.events.wire import EventKind, RawEvent
-from shared.identifiers import NAMESPACE, normalise
+from shared.identifiers import NAMESPACE, normalise, of_a_person
 
 MAX_EXTERNAL_IDS: Final = 50  # of one event; one that has more describes a list of people, or is a mistake
 
@@ -172,7 +172,10 @@ def _merged(shared: dict[str, Any], own: dict[str, Any] | None) -> dict[str, Any
 
 
 def _external_ids(own: Any, of_context: Any) -> list[tuple[str, str]]:
-    """From [{"id", "type"}, ...]; several of one type may come. Raises InvalidInput (EXTERNAL_IDS_INVALID, EXTERNAL_IDS_TOO_MANY)."""
+    """From [{"id", "type"}, ...]; several of one type may come. What isn't of a person stays in the context and names nobody.
+
+    Raises InvalidInput (EXTERNAL_IDS_INVALID, EXTERNAL_IDS_TOO_MANY).
+    """
     found: dict[tuple[str, str], None] = {}
     for listed in (own, of_context):
         if listed is None:
@@ -183,7 +186,7 @@ def _external_ids(own: Any, of_context: Any) -> list[tuple[str, str]]:
             raise _external_ids_too_many()
         for item in listed:
             namespace, value = _external_id(item)
-            if value:
+            if value and of_a_person(item.get("collection")):
                 found[namespace, value] = None
     if len(found) > MAX_EXTERNAL_IDS:
         raise _external_ids_too_many()

@@ -64,7 +64,7 @@ class Identifier(_message.Message):
     NAMESPACE_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
-    """"user_id", "email", "phone", "anonymous_id", "group_id" or the type of an external id. At most 64 characters."""
+    """"user_id", "email", "phone", "anonymous_id" or the type of an external id. At most 64 characters."""
     value: _builtins.str
     """The value as the person or the sending system writes it; it is normalised before use. At most 512 characters."""
     def __init__(
