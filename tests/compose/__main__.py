@@ -51,7 +51,7 @@ def _try(environment: Mapping[str, str]) -> list[str]:
             trial.survives_deaths_and_restarts,
         ):
             problems += _timed(part.__name__.replace("_", " "), partial(part, today))
-    with _torn_down(today):
+        today.down(with_data=True)
         problems += _timed("is upgraded from the commit before", partial(_upgrade, today))
     return problems
 
@@ -65,8 +65,9 @@ def _upgrade(today: Containers) -> list[str]:
     try:
         with earlier_checkout() as folder:
             before = Containers(folder, today.environment, today.ports, PROJECT, "compose-test-before")
-            _build(before)
-            return trial.is_upgraded(before, today)
+            with _torn_down(before):
+                _build(before)
+                return trial.is_upgraded(before, today)
     except Impossible as reason:
         print(f"\n*** UPGRADE NOT TESTED: {reason} ***\n", flush=True)
         return []
@@ -91,6 +92,7 @@ def _torn_down(containers: Containers) -> Iterator[None]:
         yield
     finally:
         containers.down(with_data=True)
+        containers.forget_image()
 
 
 if __name__ == "__main__":

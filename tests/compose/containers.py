@@ -126,6 +126,10 @@ class Containers:
     def down(self, *, with_data: bool = False) -> None:
         self.compose("down", "--remove-orphans", *(["--volumes"] if with_data else []))
 
+    def forget_image(self) -> None:
+        """What it was built of stays in the engine's cache."""
+        self.docker("image", "rm", "--force", f"customer360:{self.version}")
+
     def _is_ready(self, name: str) -> bool:
         return is_serving(f"127.0.0.1:{self.ports[name]}") if name in self.services else self._is_healthy(name)
 

@@ -24,6 +24,11 @@ def happenings(events: Sequence[Mapping[str, Any]]) -> list[Happened]:
     return found
 
 
+def cut_off(happened: Sequence[Happened]) -> list[str]:
+    """Who was asked to end and didn't do so by itself, or not well."""
+    return [f"{one.container}: {one.what}" for one in happened if one.what.startswith("die ") and one.what != "die 0"]
+
+
 def too_early(dependencies: Mapping[str, Mapping[str, str]], happened: Sequence[Happened]) -> list[str]:
     """`dependencies`: container, what it waits for, and the condition, as in docker-compose.yml."""
     first: dict[tuple[str, str], int] = {}

@@ -9,7 +9,7 @@ import yaml
 
 from tests.compose import hardness, monitoring
 from tests.compose.containers import SERVERS, Containers
-from tests.compose.order import happenings, too_early
+from tests.compose.order import cut_off, happenings, too_early
 from tests.e2e import tally
 from tests.e2e.client import Platform
 from tests.e2e.story import Story
@@ -53,12 +53,18 @@ def survives_deaths_and_restarts(containers: Containers) -> list[str]:
             print(f"killing {name}", flush=True)
             containers.kill(name)
             _goes_on(containers, running, name)
+        problems.extend(_restarts(containers, running))
+    containers.wait_healthy()
+    return problems + _keeps_everything(containers, running)
+
+
+def _restarts(containers: Containers, running: Turmoil) -> list[str]:
+    with containers.listening() as heard:
         for name in containers.names:
             print(f"restarting {name}", flush=True)
             containers.restart(name)
             _goes_on(containers, running, name)
-    containers.wait_healthy()
-    return problems + _keeps_everything(containers, running)
+    return [f"when it was restarted, {problem}" for problem in cut_off(happenings(heard))]
 
 
 def _goes_on(containers: Containers, running: Turmoil, name: str) -> None:

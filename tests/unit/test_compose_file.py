@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from services.stack.ports import SERVICES
+from tests.compose.engine import STAND_INS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
@@ -81,6 +82,12 @@ def test_what_it_keeps_is_in_named_volumes(name: str) -> None:
     for volume in CONTAINERS[name].get("volumes", []):
         source, _, options = str(volume).partition(":")
         assert source in COMPOSE["volumes"] or (source.startswith("./deploy/") and options.endswith(":ro"))
+
+
+def test_the_testbed_stands_in_for_every_image_that_is_pulled() -> None:
+    pulled = {container["image"] for container in CONTAINERS.values() if "profiles" not in container}
+    built_from = set(re.findall(r"^FROM (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    assert {image for image in pulled if not image.startswith("customer360:")} | built_from == set(STAND_INS.values())
 
 
 def test_the_example_names_every_setting_with_its_default() -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.compose.order import happenings, too_early
+from tests.compose.order import cut_off, happenings, too_early
 
 MIGRATE_WAITS = {"migrate": {"postgres": "service_healthy"}, "ingest": {"migrate": "service_completed_successfully"}}
 
@@ -40,6 +40,11 @@ def test_who_went_on_after_another_failed_is_named() -> None:
 def test_the_first_start_counts_and_not_a_later_one() -> None:
     again = [told("ingest", "start", 0), *IN_ORDER]
     assert too_early(MIGRATE_WAITS, happenings(again)) == ["ingest started before migrate was die 0"]
+
+
+def test_who_was_cut_off_is_named() -> None:
+    happened = happenings([told("profile", "die", 1, exitCode="137"), told("ingest", "die", 2, exitCode="0")])
+    assert cut_off(happened) == ["profile: die 137"]
 
 
 def test_what_is_no_container_is_passed_over() -> None:
