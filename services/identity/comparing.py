@@ -17,11 +17,11 @@ from services.identity.records.said import (
     READ_BACK,
     Said,
     Statements,
+    completed_by,
     decode_statements,
     disagree,
     encode_statements,
     last_of,
-    latest,
     merge,
     person_of,
     sayings,
@@ -129,12 +129,11 @@ class Comparing:
             if one.customer in keys and (kept := self._merge(plan, record_id, one, before.get(record_id), keys[one.customer])):
                 changed[record_id] = kept
         if changed or returned:
-            plan.changes.said = {record_id: heard[record_id].earliest for record_id in changed}
             await self._compare(plan, changed, before, returned)
         return plan
 
     def _merge(self, plan: Plan, record_id: bytes, heard: Heard, row: RecordRow | None, key: DataKey) -> Kept | None:
-        """Adds what is said to its record. None: nothing changes for those it is compared with.
+        """Adds what is said to its record. None: nothing changes for those it is compared with, nor what that rests on.
 
         A record that can't be opened stays as it is: what it said before is lost only if it is written over.
         """
@@ -148,7 +147,9 @@ class Comparing:
         if row is not None and (merged, times) == (said, before):
             return None
         kept = self._keep(plan, record_id, heard, merged, key, times if same else times._replace(same_since=None))
-        return None if same else kept
+        if not same:
+            plan.changes.said[record_id] = heard.earliest
+        return None if same and sayings(said.values()) == kept.said_by else kept
 
     async def again(self, rows: Mapping[bytes, RecordRow]) -> Plan:
         """Compares records that are known with all that they meet, as if they had just come."""
@@ -206,10 +207,8 @@ class Comparing:
         plan.changes.gone = (known.keys() - found.keys() - unknown) | await self._withdrawn(proposed, changed.keys())
         plan.changes.likenesses = {
             ids: like
-            for ids, like in found.items()
-            if ids not in known
-            or not known[ids].says_as(like)
-            or plan.changes.said.keys() >= set(ids)  # between the two it was otherwise
+            for ids, one in found.items()  # of what both say otherwise it was another one between the two
+            if (like := one if plan.changes.said.keys() >= set(ids) else one.news(known.get(ids))) is not None
         }
         before = known | await record_tables.likenesses_between(self._pool, {one for ids in plan.changes.gone for one in ids})
         for like in [*plan.changes.likenesses.values(), *(before[ids] for ids in plan.changes.gone)]:
@@ -273,7 +272,7 @@ class Comparing:
 
 def kept_of(record_id: bytes, value_hash: bytes, source: str, statements: Statements) -> Kept:
     said = statements.values()
-    return Kept(record_id, value_hash, source, person_of(statements), latest(said), sayings(said), last_of(said))
+    return Kept(record_id, value_hash, source, person_of(statements), completed_by(said), sayings(said), last_of(said))
 
 
 def _open(row: RecordRow, key: DataKey) -> dict[str, Said] | None:

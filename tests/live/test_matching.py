@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from itertools import count, permutations
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.matcher import MOST_UNNOTED, Matcher
 from services.identity.matching import blocking, model
 from services.identity.records.likeness import Comparer, Kept, Likeness, best
-from services.identity.records.said import Said, latest, merge, person_of, read, record_id
+from services.identity.records.said import Said, completed_by, merge, person_of, read, record_id
 from services.identity.tables import erasures, record_tables, views
 from services.stack.stack import Stack
 from shared.events import customer as events
@@ -91,7 +92,7 @@ def matched(raw: list[RawEvent], key: bytes, cap: int = CAP) -> Facts:
         founding[record] = event.source, seen.nodes[0]
         said[record] = merge(said.get(record, {}), read(event.traits, seen.evidence))
     kept = {
-        record: Kept(record, node.value_hash, source, person_of(said[record]), latest(said[record].values()))
+        record: Kept(record, node.value_hash, source, person_of(said[record]), completed_by(said[record].values()))
         for record, (source, node) in founding.items()
     }
     pairs = blocking.pairs({record.hex(): blocking.keys(one.person) for record, one in kept.items()}, cap)
@@ -111,6 +112,11 @@ def weights(found: dict[Any, Match]) -> dict[Any, tuple[float, float]]:
     return {ends: (match.weight, match.witnessed_weight) for ends, match in found.items()}
 
 
+def rests_on(found: dict[Any, Match]) -> dict[Any, int]:
+    """By when it happened: no two events did at one instant."""
+    return {ends: match.evidence.occurred_at for ends, match in found.items()}
+
+
 async def settled(unifier: Unifier, matcher: Matcher) -> None:
     while await matcher.step():
         pass
@@ -119,6 +125,7 @@ async def settled(unifier: Unifier, matcher: Matcher) -> None:
 async def check(store: Store, raw: list[RawEvent]) -> Facts:
     facts = matched(raw, store.vault.lookup_key)
     assert weights(await matches_of_store(store.pool)) == weights(facts.matched)
+    assert rests_on(await matches_of_store(store.pool)) == rests_on(facts.matched)
     partition = divide(facts, DEFAULT_RULES)
     for event in raw:
         if (node := sighting_of(event, store.vault.lookup_key).seen().nodes[0]) not in partition.group_of:
@@ -160,6 +167,27 @@ async def test_what_the_tables_come_to_is_the_function_of_all_that_was_said(stor
     await check_pages(store.pool)
     assert any(DEFAULT_RULES.matching.band(match.weight, match.witnessed_weight) == "link" for match in facts.matched.values())
     assert facts.matched.keys() < matched(raw, store.vault.lookup_key, cap=len(raw)).matched.keys(), "no block was retired"
+
+
+@pytest.mark.parametrize(("said_last", "expected"), [({}, 10), ({"birthday": "1961-03-17"}, 50)])
+async def test_a_question_and_its_match_name_the_same_event_in_whatever_order_it_was_said(
+    store: Store, said_last: dict[str, Any], expected: int
+) -> None:
+    """Somebody says again who she is, and perhaps her birthday, of which nothing is known of the other."""
+    orders, random, sequences = list(permutations([(5, "one"), (10, "other"), (50, "other")])), Random(7), count(1)
+    told = []
+    for number, order in enumerate(orders):
+        unifier, matcher = await writers(store)
+        names = {name: "".join(random.sample("bcdfghklmnpqrstvwxyz", 9)).title() for name in ("firstName", "lastName")}
+        for at, device in (*order, order[0]):
+            traits = names | (said_last if at == 50 else {})
+            said = test_identity.event_of(str(100 * number + at), anonymous_id=f"{device}-{number}", traits=traits)
+            await unifier.unify([said], next(sequences), [])
+            await settled(unifier, matcher)
+        [asked] = await store.pool.fetch("SELECT * FROM proposals WHERE state = 'open' ORDER BY pos DESC LIMIT 1")
+        [match] = await store.pool.fetch("SELECT * FROM matches WHERE event_id = $1", asked["cause"])
+        told.append((asked["reason"], match["occurred_at"] - 100 * number))
+    assert told == [("LOW_CERTAINTY", expected)] * len(orders)
 
 
 async def test_a_merge_says_likely_for_as_long_as_nothing_but_a_match_speaks_for_it(store: Store) -> None:

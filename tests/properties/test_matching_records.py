@@ -11,7 +11,7 @@ from services.identity.graph.facts import Evidence
 from services.identity.matching import blocking, model
 from services.identity.records.likeness import Comparer, Kept, RecordPair
 from services.identity.records.proposing import Blocks, propose, withdrawn
-from services.identity.records.said import Said, decode_statements, encode_statements, latest, merge, person_of, read
+from services.identity.records.said import Said, completed_by, decode_statements, encode_statements, merge, person_of, read, sayings
 
 CAP = 3
 COMPARER = Comparer(model.default(), -inf)
@@ -51,39 +51,42 @@ def test_what_a_source_said_is_the_same_in_any_order_and_twice(said: list[tuple[
 
 
 @given(said)
-def test_every_field_is_what_its_latest_event_said(said: list[tuple[Any, int]]) -> None:
+def test_every_field_is_what_its_latest_event_said_and_as_old_as_the_first_that_said_so(said: list[tuple[Any, int]]) -> None:
     found: dict[str, Said] = {}
     statements = [heard(traits, at, number) for number, (traits, at) in enumerate(said)]
     for one in statements:
         found = merge(found, one)
     for name, kept in found.items():
         assert kept.evidence == max(one[name].evidence for one in statements if name in one)
-    assert latest(found.values()) == max((one.evidence for one in found.values() if one.parts), default=Evidence(0, b""))
+        assert kept.since[:2] == min(one[name].evidence for one in statements if name in one and one[name].parts == kept.parts)
+    since = [Evidence(*one.since[:2]) for one in found.values() if one.parts]
+    assert completed_by(found.values()) == max(since, default=Evidence(0, b""))
 
 
 @given(said, said, st.randoms(use_true_random=False))
 def test_what_makes_two_alike_is_the_same_in_any_order_of_what_was_said(mine: list[Any], its: list[Any], random: Any) -> None:
-    """Compared whenever one of the two is somebody else by what was said (`comparing.Comparing`)."""
+    """Compared whenever one of the two is somebody else by what was said, or was before (`comparing.Comparing`)."""
     statements = [(i, heard(traits, at, n)) for i, told in ((b"a", mine), (b"b", its)) for n, (traits, at) in enumerate(told)]
     at_once = {i: kept(i, [one for j, one in statements if i == j]) for i in (b"a", b"b")}
     random.shuffle(statements)
     bit_by_bit, like = {i: kept(i, []) for i in (b"a", b"b")}, COMPARER.compare(kept(b"a", []), kept(b"b", []))
     for number, (i, _) in enumerate(statements):
         now = kept(i, [one for j, one in statements[: number + 1] if i == j])
-        same, bit_by_bit[i] = now.person == bit_by_bit[i].person, now
-        if not same and (found := COMPARER.compare(bit_by_bit[b"a"], bit_by_bit[b"b"])) and not (like and like.says_as(found)):
-            like = found
+        same, bit_by_bit[i] = (now.person, now.said_by) == (bit_by_bit[i].person, bit_by_bit[i].said_by), now
+        if not same and (found := COMPARER.compare(bit_by_bit[b"a"], bit_by_bit[b"b"])) is not None:
+            like = found.news(like) or like
     expected = COMPARER.compare(at_once[b"a"], at_once[b"b"])
     assert like is not None
     assert expected is not None
     assert like.says_as(expected)
+    assert like.grounds() == expected.grounds()
 
 
 def kept(record: bytes, statements: list[dict[str, Said]]) -> Kept:
     merged: dict[str, Said] = {}
     for one in statements:
         merged = merge(merged, one)
-    return Kept(record, record, "web", person_of(merged), latest(merged.values()))
+    return Kept(record, record, "web", person_of(merged), completed_by(merged.values()), sayings(merged.values()))
 
 
 @dataclass

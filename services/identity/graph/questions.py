@@ -39,8 +39,8 @@ class Question(NamedTuple):
     ends: tuple[bytes, bytes] = (b"", b"")
 
     def says(self) -> tuple[object, ...]:
-        """What it is asked for. Of a match that weighs what it did, another event of the same two says nothing new."""
-        return self.reason, self.evidence.event_id if self.weight is None else b"", self.weight, self.doubts, frozenset(self.ends)
+        """What it is asked for."""
+        return self.reason, self.evidence.event_id, self.weight, self.doubts, frozenset(self.ends)
 
 
 class Revision(NamedTuple):
@@ -174,7 +174,7 @@ def _reason(rejected: Rejected, rules: Rules) -> str:
 
 
 def _strength(rejected: Rejected, rules: Rules) -> tuple[object, ...]:
-    """Of matches that weigh the same not the evidence decides: which event they name hangs on what had been said when they were found."""
+    """Of matches that weigh the same not the evidence decides: what comes late and says the same changes it."""
     link, why = rejected.link, REASONS.index(_reason(rejected, rules))
     if link.weight is None:
         return why, False, link.evidence, link.strong, link.weak

@@ -211,9 +211,9 @@ CREATE TABLE matches (
     veto        text,
     model       text   NOT NULL, -- version of the one that weighed
     agreement   bytea  NOT NULL, -- numbers of its levels, and bits, that the weight is made of; no value
-    occurred_at int8   NOT NULL, -- of the latest event of what was compared
+    occurred_at int8   NOT NULL, -- of the event since which all that was compared is said
     event_id    bytea  NOT NULL,
-    said_by   bytea  NOT NULL, -- ids, instants and units of the events that said what was compared, of either side
+    said_by   bytea  NOT NULL, -- ids, instants and units of the events that said first what was compared, of either side
     stands_from int8   NOT NULL, -- when the latest of what was compared, or removed, had happened
     recorded_at int8   NOT NULL, -- since when the two match so
     PRIMARY KEY (one, other)

@@ -25,7 +25,7 @@ class Kept:
     value_hash: bytes  # of the founding identifier
     source: str
     person: Person
-    evidence: Evidence  # the latest event of what is compared
+    evidence: Evidence  # the event since which all that is compared is said
     said_by: tuple[Saying, ...] = ()  # all of them
     last: Evidence = NOTHING_SAID  # the latest event that said something, also if it removed it
 
@@ -53,17 +53,25 @@ class Likeness(NamedTuple):
     agreement: bytes  # that the weight is made of (`score.Agreement`), encoded
     evidence: Evidence
     said_by: bytes  # of the one and of the other, encoded
-    stands_from: int  # when the latest of what they say had happened
+    stands_from: int  # when the latest of what they say had happened, as it was found
 
     @property
     def witnessed_weight(self) -> float:
         return self.weight if self.witnessed else -inf
 
     def says_as(self, other: "Likeness") -> bool:
-        """An event that says again what is known changes nothing. This much is a function of what is said; the rest, such as which events said so,
-        is as it was when it was found.
-        """
+        """Whether as much speaks for it, for the same reasons."""
         return self[:8] == other[:8]
+
+    def grounds(self) -> tuple[object, ...]:
+        """Which events it rests on, by whichever unit they came. A function of what is said too, as is all but `stands_from`."""
+        return self.evidence, [[saying[:2] for saying in side] for side in self.sayings()]
+
+    def news(self, known: "Likeness | None") -> "Likeness | None":
+        """None: nothing. Who said it before by what is known now changes nothing about when it came to be."""
+        if known is None or not known.says_as(self):
+            return self
+        return None if known.grounds() == self.grounds() else self._replace(stands_from=known.stands_from)
 
     def agreed(self) -> Agreement:
         return _decode_agreement(self.agreement)

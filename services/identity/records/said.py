@@ -1,4 +1,5 @@
-"""What one source said of one founding identifier: per field the value of the latest event. Pure; in any order the same.
+"""What one source said of one founding identifier: per field the value of the latest event, and the first event that said it. Pure; in
+any order the same.
 
 Sources name fields in their own ways: the traits of the Segment specification and the canonical names of tracking plans are
 known, whatever their case, hyphens and underscores.
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import structs
 
 from services.identity.graph.facts import Evidence
 from services.identity.matching.record import Person, normalise
@@ -17,6 +19,8 @@ from shared.privacy import Personal
 RECORD_ID_BYTES = 16
 NOTHING_SAID = Evidence(0, b"")
 READ_BACK = -1  # from an older log, where nobody tells any more which unit it was
+MOST_FORMER = 16  # values of a field, besides the one that stands; who changes it oftener may be told a later event than the first
+DIGEST_BYTES = 8  # of a value among the few of one field
 MAX_VALUE = 200  # characters; a longer one is a mistake, and says nothing
 
 # Field to the names that it goes by, the first that is there counts.
@@ -48,16 +52,29 @@ class Saying(NamedTuple):
 
 
 class Said(Personal, frozen=True, kw_only=True):
-    """A field's parts, none when the source removed it, and the event that said so."""
+    """A field's parts, none when the source removed it, and the latest event that said so.
+
+    `first` is the earliest that did, if that is another one; `former` those of other values, by a digest: whichever is said again, it is known
+    since when.
+    """
 
     parts: dict[str, str] = {}
     occurred_at: int
     event_id: bytes
     unit: int = READ_BACK  # of identity's outbox, that handed the event over
+    first: Saying | None = None
+    former: dict[bytes, Saying] = {}
 
     @property
     def evidence(self) -> Evidence:
         return Evidence(self.occurred_at, self.event_id)
+
+    @property
+    def since(self) -> Saying:
+        return self.first or Saying(self.occurred_at, self.event_id, self.unit)
+
+    def values(self) -> dict[bytes, Saying]:
+        return {**self.former, _digest(self.parts): self.since}
 
 
 Statements = Mapping[str, Said]
@@ -83,8 +100,7 @@ def read(traits: Mapping[str, Any], evidence: Evidence, unit: int = READ_BACK) -
 def merge(one: Statements, other: Statements) -> dict[str, Said]:
     merged = dict(one)
     for field, said in other.items():
-        if field not in merged or merged[field].evidence < said.evidence:
-            merged[field] = said
+        merged[field] = _of_both(merged[field], said) if field in merged else said
     return merged
 
 
@@ -96,13 +112,16 @@ def person_of(statements: Statements) -> Person:
     return normalise(raw)
 
 
-def latest(statements: Iterable[Said]) -> Evidence:
-    """Of what is known: what was removed is compared with nothing."""
-    return max((said.evidence for said in statements if said.parts), default=NOTHING_SAID)
+def completed_by(statements: Iterable[Said]) -> Evidence:
+    """The event since which all that is known is said; what was removed is compared with nothing.
+
+    It says the same of who says all of it again: of no more than what comes late, and of what is said otherwise, this changes.
+    """
+    return max((Evidence(*said.since[:2]) for said in statements if said.parts), default=NOTHING_SAID)
 
 
 def last_of(statements: Iterable[Said]) -> Evidence:
-    """As `latest`, also if it removed something."""
+    """The latest event, also if it removed something."""
     return max((said.evidence for said in statements), default=NOTHING_SAID)
 
 
@@ -111,8 +130,29 @@ def disagree(one: Statements, other: Statements) -> bool:
 
 
 def sayings(statements: Iterable[Said]) -> tuple[Saying, ...]:
-    """The events that said what is compared, earliest first."""
-    return tuple(sorted({Saying(said.occurred_at, said.event_id, said.unit) for said in statements if said.parts}))
+    """The events that said first what is compared, earliest first."""
+    return tuple(sorted({said.since for said in statements if said.parts}))
+
+
+def _of_both(one: Said, other: Said) -> Said:
+    """Of one field."""
+    stands, values = other if one.evidence < other.evidence else one, one.values()
+    for value, saying in other.values().items():
+        values[value] = min(saying, values.get(value, saying), key=_order)
+    first = values.pop(_digest(stands.parts))
+    former = dict(sorted(values.items())[:MOST_FORMER])
+    return structs.replace(stands, first=None if _order(first)[:2] == stands.evidence else first, former=former)
+
+
+def _order(saying: Saying) -> tuple[int, bytes, int]:
+    """Of one event that was handed over again, what tells where."""
+    return saying.occurred_at, saying.event_id, -saying.unit
+
+
+def _digest(parts: Mapping[str, str]) -> bytes:
+    """The same for who shouts it."""
+    said = "\x1f".join(f"{part}\x1e{' '.join(text.casefold().split())}" for part, text in sorted(parts.items()))
+    return hashlib.sha256(said.encode()).digest()[:DIGEST_BYTES]
 
 
 def _said(parts: dict[str, str], evidence: Evidence, unit: int) -> Said:
