@@ -11,7 +11,7 @@ from services.identity.graph.crowding import crowded, shared
 from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pair
 from services.identity.graph.ownership import contests, divide
 from services.identity.graph.questions import is_question
-from services.identity.graph.resolve import Partition
+from services.identity.graph.resolve import Partition, resolve
 from services.identity.graph.rules import DEFAULT_RULES, Matching, Namespace, Rules
 from tests.properties.components import component_of
 
@@ -142,6 +142,23 @@ def test_a_forbidden_pair_is_apart_and_comes_back(
     if not was_forbidden:
         facts.forbidden.discard(forbidden)
         assert outcome(divide(facts, rules)) == before
+
+
+@given(sightings, sightings, st.sampled_from([DEFAULT_RULES, TIGHT, EXCLUSIVE]), st.data())
+def test_a_bad_bridge_parts_at_the_bridge_only(
+    seen: list[Sighting], more: list[Sighting], rules: Rules, data: st.DataObject
+) -> None:
+    """One event that saw somebody with a stranger, and people who say so: each side is joined as without it, by all that links then."""
+    others = [(frozenset(Node(node.namespace, b"other" + node.value_hash) for node in together), at) for together, at in more]
+    mine, its = (sorted(facts_of(side).nodes()) for side in (seen, others))
+    if not mine or not its:
+        return
+    ends = pair(data.draw(st.sampled_from(mine)), data.draw(st.sampled_from(its)))
+    facts = facts_of([*seen, *others, (ends, 31)], [("forbidden", ends)])
+    outside = shared(facts, rules)
+    contested = contests(facts, rules, outside)
+    without = resolve(facts_of([*seen, *others]), rules, outside | contested.open, contested.settled)
+    assert divide(facts, rules).groups() == without.groups()
 
 
 @given(sightings, decisions, all_rules)

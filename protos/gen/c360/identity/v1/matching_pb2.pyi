@@ -657,7 +657,7 @@ class RecordComparison(_message.Message):
 
     @_builtins.property
     def one_said_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___Saying]:
-        """The events that said what is compared of `one`, earliest first. None where it is not known any more which of them were there."""
+        """The events that said first what is compared of `one`, earliest first. None where it is not known any more which of them were there."""
 
     @_builtins.property
     def other_said_by(self) -> _containers.RepeatedCompositeFieldContainer[Global___Saying]:
