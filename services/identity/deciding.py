@@ -1,34 +1,27 @@
 """Decisions by hand: taken down, told to both customers, and followed by the graph, in one transaction."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import msgspec
 
-from services.identity.domain.decision import Decide, Decision, Party, check_who_and_why
+from services.identity.beside import Begun, Beside
+from services.identity.domain.decision import Cut, Decide, Decision, Made, Moved, Party, check_who_and_why
 from services.identity.graph.facts import Evidence, Node
-from services.identity.graph_writer import GraphWriter
+from services.identity.graph_writer import Change, GraphWriter
 from services.identity.ledger import Ledger
 from services.identity.nobody import nobody
 from services.identity.reviewing import closing, open_proposal
 from services.identity.tables import decisions, erasures, views
 from services.identity.tables.regions import Loaded
-from services.identity.taking import take, whose
+from services.identity.taking import Taken, take, whose
 from shared.errors import InvalidInput, NotFound, WrongState
 from shared.events import customer as events
 from shared.events.catalogue import Entry, make_entry
 from shared.ids import NewId, derived_id, to_text
 from shared.instants import Clock
 from shared.request_ids import reused
-
-# Canonical ids: of a customer before, of those that have now what was moved from it; by what others than the two are told of.
-Moved = dict[bytes, list[bytes]]
-
-
-class Made(NamedTuple):
-    decision: Decision
-    unit: int  # that hands over what follows
-    moved: Moved  # by the call that made it, not by one that repeats it
 
 
 class Decider:
@@ -38,21 +31,22 @@ class Decider:
         self._pool = pool
         self._ledger = ledger
         self._graph = graph
+        self._beside = Beside(pool, ledger, graph, new_id)
         self._clock = clock
         self._new_id = new_id
 
     async def decide(self, command: Decide) -> Made:
         """Raises NotFound (CUSTOMER_UNKNOWN, and as `nobody`), InvalidInput (SAME_CUSTOMER), Conflict (REQUEST_ID_REUSED),
         WrongState (CUSTOMER_ERASED, ALREADY_TOGETHER, NOT_TOGETHER, ALREADY_DECIDED, FORBIDDEN, WOULD_MOVE_OTHERS)."""
-        async with self._ledger.turn():
-            return await self._decide(command)
+        return await self._beside.carry_out(partial(self._decide, command))
 
     async def decide_proposal(
         self, request_id: str, proposal_id: bytes, accept: bool, decided_by: str, reason: str, move_others: bool = False
     ) -> Made:
         """Raises NotFound (PROPOSAL_UNKNOWN), WrongState (PROPOSAL_CLOSED), and what `decide` does."""
         check_who_and_why(request_id, reason, decided_by)
-        async with self._ledger.turn():
+
+        async def begin() -> Begun | Made:
             earlier = await decisions.of_request(self._pool, request_id)
             proposal = await open_proposal(self._pool, proposal_id, answered=earlier)
             command = Decide(
@@ -67,10 +61,13 @@ class Decider:
             )
             return await self._decide(command)
 
+        return await self._beside.carry_out(begin)
+
     async def withdraw(self, request_id: str, decision_id: bytes, withdrawn_by: str, reason: str) -> Made:
         """Raises NotFound (DECISION_UNKNOWN), WrongState (DECISION_WITHDRAWN), Conflict (REQUEST_ID_REUSED), InvalidInput."""
         check_who_and_why(request_id, reason, withdrawn_by)
-        async with self._ledger.turn():
+
+        async def begin() -> Begun | Made:
             if (earlier := await decisions.of_withdrawal(self._pool, request_id)) is not None:
                 if (earlier.decision_id, earlier.withdrawn_by, earlier.withdrawn_reason) != (decision_id, withdrawn_by, reason):
                     raise reused()
@@ -89,10 +86,11 @@ class Decider:
                 withdrawn_reason=reason,
                 withdrawn_at=self._clock(),
             )
-            await self._withdraw(withdrawn)
-            return Made(withdrawn, self._ledger.next_unit - 1, {})
+            return self._withdraw(withdrawn)
 
-    async def _decide(self, command: Decide) -> Made:
+        return await self._beside.carry_out(begin)
+
+    async def _decide(self, command: Decide) -> Begun | Made:
         if (earlier := await decisions.of_request(self._pool, command.request_id)) is not None:
             if earlier.asked != command.digest():
                 raise reused()
@@ -103,25 +101,32 @@ class Decider:
         if one == other:
             raise InvalidInput("a decision is about two customers, and these two names are of one", reason="SAME_CUSTOMER")
         evidence = Evidence(self._clock(), derived_id(b"decision", command.request_id.encode()))
-        taken: list[Decision] = []
+        found: list[Taken] = []
+        decided: list[Decision] = []
         others: dict[bytes, bytes] = {}
 
-        def amend(loaded: Loaded) -> Sequence[Entry]:
-            decision, found = self._take(command, loaded, one, other, evidence)
-            taken.append(decision)
-            others.update(whose(loaded.region, found))
+        def amend(loaded: Loaded) -> None:
+            """Checks the decision against what is, and adds it to the facts; with what it moves besides."""
+            found.append(take(command.act, loaded, self._graph.rules, one, other, evidence, move_others=command.move_others))
+
+        async def told(loaded: Loaded) -> Sequence[Entry]:
+            decision = _decision(command, found[0].cut, evidence, *[loaded.region.known.links[end] for end in (one, other)])
+            decided.append(decision)
+            others.update(whose(loaded.region, found[0].moved))
             return [*self._told(decision), *self._closing(decision, loaded)]
 
         async def also(connection: Any) -> None:
-            await decisions.insert(connection, taken[0])
+            await decisions.insert(connection, decided[0])
             if command.proposal_id is not None:
                 state: events.ProposalEnd = "accepted" if command.kind == "merge" else "declined"
                 await views.close_proposals(
-                    connection, {command.proposal_id: taken[0].decision_id}, state, taken[0].decided_at, taken[0].decision_id
+                    connection, {command.proposal_id: evidence.event_id}, state, evidence.occurred_at, evidence.event_id
                 )
 
-        await self._graph.resettle([one.value_hash, other.value_hash], amend, also, cause=evidence)
-        return Made(taken[0], self._ledger.next_unit - 1, await self._moved(others))
+        async def made() -> Made:
+            return Made(decided[0], self._ledger.next_unit - 1, await self._moved(others))
+
+        return Begun(Change([one.value_hash, other.value_hash], amend, told, also, evidence), made)
 
     async def _moved(self, others: Mapping[bytes, bytes]) -> Moved:
         """Of identifiers' hashes, each with the customer that had it before."""
@@ -130,45 +135,33 @@ class Decider:
             found.setdefault(customer, set()).update([now[value_hash]] if value_hash in now else [])
         return {customer: sorted(had) for customer, had in sorted(found.items())}
 
-    def _take(self, command: Decide, loaded: Loaded, one: Node, other: Node, evidence: Evidence) -> tuple[Decision, set[Node]]:
-        """Checks the decision against what is, and adds it to the facts; with what it moves besides."""
-        cut, others = take(command.act, loaded, self._graph.rules, one, other, evidence, move_others=command.move_others)
-        decision = Decision(
-            decision_id=evidence.event_id,
-            request_id=command.request_id,
-            asked=command.digest(),
-            kind=command.kind,
-            one=cut.one.value_hash,
-            other=cut.other.value_hash,
-            customer=loaded.region.known.links[one],
-            other_customer=loaded.region.known.links[other],
-            decided_by=command.decided_by,
-            reason=command.reason,
-            decided_at=evidence.occurred_at,
-            proposal_id=command.proposal_id,
-        )
-        return decision, others
+    def _withdraw(self, decision: Decision) -> Begun:
+        streams: list[bytes] = []
+        versions: dict[bytes, int] = {}  # of what is written with it
 
-    async def _withdraw(self, decision: Decision) -> None:
-        gone = await erasures.erased_among(self._pool, [decision.customer, decision.other_customer])
-        streams = [stream for stream, _ in decision.told_to() if stream not in gone]
-        versions = await erasures.versions_of(self._pool, streams)
-
-        def amend(loaded: Loaded) -> Sequence[Entry]:
-            nonlocal versions
+        def amend(loaded: Loaded) -> None:
             known = loaded.forced if decision.kind == "merge" else loaded.forbidden
-            for decided in [one for one, evidence in known.items() if evidence.event_id == decision.decision_id]:
-                loaded.undecide(decision.kind, decided)
-            versions = loaded.versions = versions | loaded.versions  # what was linked to them may be somebody else's by now
+            for found in [one for one, evidence in known.items() if evidence.event_id == decision.decision_id]:
+                loaded.undecide(decision.kind, found)
+
+        async def told(loaded: Loaded) -> Sequence[Entry]:
+            nonlocal versions
+            gone = await erasures.erased_among(self._pool, [decision.customer, decision.other_customer])
+            streams.extend(stream for stream, _ in decision.told_to() if stream not in gone)
+            before = await erasures.versions_of(self._pool, streams)
+            versions = loaded.versions = before | loaded.versions  # what was linked to them may be somebody else's by now
             return self._told_back(decision, streams)
 
         async def also(connection: Any) -> None:
             await decisions.mark_withdrawn(connection, decision)
             await erasures.move_versions(connection, {stream: versions[stream] for stream in streams})
 
+        async def made() -> Made:
+            return Made(decision, self._ledger.next_unit - 1, {})
+
         assert decision.withdrawn_at is not None
         cause = Evidence(decision.withdrawn_at, decision.decision_id)
-        await self._graph.resettle([decision.one, decision.other], amend, also, cause=cause)
+        return Begun(Change([decision.one, decision.other], amend, told, also, cause), made)
 
     async def _node(self, party: Party) -> Node:
         named = Node("", party.value_hash) if party.value_hash else await decisions.founder_of(self._pool, party.customer)
@@ -226,3 +219,20 @@ class Decider:
             if stream in streams:
                 told.append(make_entry(events.DECISION_WITHDRAWN, stream, self._new_id(), decision.withdrawn_at, public))
         return told
+
+
+def _decision(command: Decide, cut: Cut, evidence: Evidence, customer: bytes, other_customer: bytes) -> Decision:
+    return Decision(
+        decision_id=evidence.event_id,
+        request_id=command.request_id,
+        asked=command.digest(),
+        kind=command.kind,
+        one=cut.one.value_hash,
+        other=cut.other.value_hash,
+        customer=customer,
+        other_customer=other_customer,
+        decided_by=command.decided_by,
+        reason=command.reason,
+        decided_at=evidence.occurred_at,
+        proposal_id=command.proposal_id,
+    )

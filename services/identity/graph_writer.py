@@ -5,7 +5,8 @@ it belongs into a turn of the ledger, but for what is settled behind the events 
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from services.identity.domain.flight import Flight
@@ -30,6 +31,21 @@ from shared.vault import Vault
 Amend = Callable[[Loaded], Sequence[Entry]]
 
 
+@dataclass(frozen=True, slots=True)
+class Change:
+    """By what people decide about those whose value hashes are `touched`.
+
+    `amend` changes the facts of what is loaded, in a thread, and raises what refuses it. What is `told` is written ahead of what follows, in
+    the turn in which it and `also` are.
+    """
+
+    touched: Collection[bytes]
+    amend: Callable[[Loaded], None]
+    told: Callable[[Loaded], Awaitable[Sequence[Entry]]]
+    also: Also
+    cause: Evidence
+
+
 # Of a region: settling more of them takes more than ten milliseconds, and would keep others from the loop. Traffic has some tens.
 AT_ONCE: Final = 200
 
@@ -46,6 +62,7 @@ class GraphWriter:
         self._clock = clock
         self._new_id = new_id
         self.flight: Flight | None = None  # at most one
+        self.beside = asyncio.Lock()  # held by whose flight it is; nobody waits for it in a turn
         self.tell_behind: Callable[[], None] = lambda: None  # something is left to be settled behind the events
 
     @property
@@ -180,11 +197,31 @@ class GraphWriter:
         """
         await self._write(await self._load(touched, reconsider), touched, amend, also, cause)
 
+    async def change(self, change: Change, bound: Bound | None) -> bool:
+        """Whether it isn't too large for a turn; if it is, nothing was done."""
+        try:
+            loaded = await self._load(change.touched, bound=bound)
+        except RegionTooLarge:
+            return False
+        await asyncio.to_thread(change.amend, loaded)
+        drafting = Drafting()
+        for entry in await change.told(loaded):
+            drafting.take(loaded.versions, entry)
+        await self.write_change(change, loaded, await self._settle(loaded, []), drafting)
+        return True
+
+    async def write_change(self, change: Change, loaded: Loaded, settled: Settled, drafting: Drafting) -> None:
+        await self._commit(loaded, settled, drafting, change.touched, change.also, change.cause)
+
     async def _write(self, loaded: Loaded, touched: Collection[bytes], amend: Amend, also: Also, cause: Evidence = NOBODY) -> None:
         drafting = Drafting()
         for entry in amend(loaded):
             drafting.take(loaded.versions, entry)
-        settled = await self._settle(loaded, [])
+        await self._commit(loaded, await self._settle(loaded, []), drafting, touched, also, cause)
+
+    async def _commit(
+        self, loaded: Loaded, settled: Settled, drafting: Drafting, touched: Collection[bytes], also: Also, cause: Evidence
+    ) -> None:
         await self.draft(loaded, settled, {}, {}, drafting, cause)
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:

@@ -13,11 +13,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
 from services.identity.domain.flight import Flight
-from services.identity.graph.facts import Node
 from services.identity.graph.region import Looked, Seen, concluded, look
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import Ledger
-from services.identity.tables import regions, waiting
+from services.identity.tables import placing, regions, waiting
 from services.identity.tables.regions import Loaded
 from services.identity.tables.waiting import Waiting
 from shared.identifiers import Identifier
@@ -61,10 +60,11 @@ class Settler:
 
     async def step(self) -> bool:
         """Settles what waits longest, and what erasures and matches left, a page of each; whether there was anything."""
-        try:
-            return await self._step()
-        finally:
-            self._graph.flight = None
+        async with self._graph.beside:
+            try:
+                return await self._step()
+            finally:
+                self._graph.flight = None
 
     async def _step(self) -> bool:
         if self._in_vain < MOST_IN_VAIN:
@@ -96,7 +96,7 @@ class Settler:
 
     async def _write(self, flight: Flight, loaded: Loaded, looked: Looked, rows: Sequence[Waiting]) -> None:
         rules, region = self._graph.rules, loaded.region
-        await self._catch_up(flight, loaded)
+        await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes)
         region.known.next_founding_number = self._ledger.next_founding_number
         settled = await asyncio.to_thread(concluded, region, looked, rules, self._new_id)
         if not flight.holds({node.value_hash for node in settled.nodes}):
@@ -112,12 +112,6 @@ class Settler:
         number = region.known.next_founding_number
         await self._ledger.commit(drafting.own, drafting.entries, write_views=write_views, next_founding_number=number)
         self._in_vain = 0
-
-    async def _catch_up(self, flight: Flight, loaded: Loaded) -> None:
-        """What was concluded of it since: customers were founded; and what others wrote to customers' streams."""
-        rows = await regions.identifiers_of(self._pool, flight.founded & flight.hashes)
-        regions.take_links(loaded, rows, {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows})
-        await regions.load_customers(self._pool, loaded)
 
     async def _values(self, rows: Sequence[Waiting]) -> dict[bytes, Identifier]:
         keys = await self._vault.keys({row.customer for row in rows})

@@ -9,8 +9,8 @@ from c360.identity.v1 import decision_pb2_grpc
 
 from services.identity.api.named import customer_or_node, members_of
 from services.identity.api.weights import hashed
-from services.identity.deciding import Decider, Made
-from services.identity.domain.decision import Act, Decide, Decision, Kind, Party
+from services.identity.deciding import Decider
+from services.identity.domain.decision import Act, Decide, Decision, Kind, Made, Party
 from services.identity.graph.facts import Node
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
 from services.identity.tables import decisions

@@ -86,6 +86,16 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         return both[:1] if self.customer == self.other_customer else both
 
 
+# Canonical ids: of a customer before, of those that have now what was moved from it; by what others than the two are told of.
+Moved = dict[bytes, list[bytes]]
+
+
+class Made(NamedTuple):
+    decision: Decision
+    unit: int  # that hands over what follows
+    moved: Moved  # by the call that made it, not by one that repeats it
+
+
 MOST_CUTS = 20  # that are tried before a merge is made by the usual one: each of them resolves the region anew
 
 

@@ -1,10 +1,10 @@
-"""Loads what is needed to found a customer for an identifier, and nothing that hangs together with it."""
+"""Loads what is needed to found a customer for an identifier, and nothing that hangs together with it; and for what is being settled, whom that gave one."""
 
 from collections.abc import Collection
 from typing import Any
 
 from services.identity.graph.facts import Node
-from services.identity.tables.regions import Loaded, identifiers_of, take_identifiers
+from services.identity.tables.regions import Loaded, identifiers_of, load_customers, take_identifiers, take_links
 
 
 async def load(pool: Any, nodes: Collection[Node], next_founding_number: int) -> Loaded:
@@ -30,3 +30,10 @@ async def load(pool: Any, nodes: Collection[Node], next_founding_number: int) ->
         if customer != canonical:
             known.edges[customer] = canonical, customer
     return loaded
+
+
+async def catch_up(pool: Any, loaded: Loaded, founded: Collection[bytes]) -> None:
+    """With what was concluded since it was loaded: these got customers of their own; and others wrote to customers' streams."""
+    rows = await identifiers_of(pool, founded)
+    take_links(loaded, rows, {row["value_hash"]: Node(row["namespace"], row["value_hash"]) for row in rows})
+    await load_customers(pool, loaded)
