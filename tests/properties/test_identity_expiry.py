@@ -1,7 +1,8 @@
 """Laws of questions that expired: each rests until one of its two is seen again, and nothing else brings it back or ends its rest."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import permutations
+from random import Random
 
 import msgspec
 import pytest
@@ -221,3 +222,38 @@ def test_whatever_settles_what_what_expired_rests_until_one_of_the_two_is_seen(s
 
 
 match_of_records = match
+
+
+@given(
+    st.lists(st.tuples(st.frozensets(few, min_size=1, max_size=3), st.integers(0, 30)), max_size=12),
+    st.randoms(use_true_random=False),
+    st.sampled_from([DEFAULT_RULES, DEFAULT_RULES, TIGHT, EXCLUSIVE, CROWDED]),
+)
+def test_in_any_order_the_same_is_asked_rests_and_is_asked_again(seen: list[Sighting], random: Random, rules: Rules) -> None:
+    """With one that was declined. Who is seen again is so by what is theirs in any order: a user id."""
+    again = [said(f"u{number}", at=40 + number) for number in random.sample(range(1, 5), 2)]
+    declined, expired = random.randrange(4), {random.randrange(4) for _ in range(2)}
+    in_turn = answered(seen, declined, expired, rules)
+    mixed = answered(random.sample(seen, len(seen)), declined, expired, rules)
+    for queue, order in ((in_turn, again), (mixed, again[::-1])):
+        assert asked(queue.store) == asked(in_turn.store)
+        for one in order:
+            queue.see([one])
+        queue.check()
+    assert asked(in_turn.store) == asked(mixed.store)
+    assert divide(in_turn.store.whole.facts, rules).groups() == divide(mixed.store.whole.facts, rules).groups()
+
+
+def answered(seen: Sequence[Sighting], declined: int, expired: Collection[int], rules: Rules) -> Queue:
+    """Of what is asked, in an order that isn't of time, one is declined and some expire."""
+    queue = Queue(rules)
+    for one in seen:
+        queue.see([one])
+    linked = {one.value_hash: one for one in queue.store.whole.known.links}
+    ends = {found: pair(*(linked[end] for end in one.ends)) for found, one in queue.store.queue.items()}
+    order = sorted(ends, key=lambda found: sorted(ends[found]))
+    if declined < len(order):
+        queue.store.take_decision("forbidden", ends[order[declined]])
+    still = sorted(queue.store.queue)
+    queue.expire([still.index(order[n]) for n in sorted(expired) if n < len(order) and order[n] in still])
+    return queue
