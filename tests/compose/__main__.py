@@ -78,7 +78,7 @@ def _timed(name: str, part: Callable[[], list[str]]) -> list[str]:
     began = time.monotonic()
     try:
         problems = part()
-    except AssertionError as error:
+    except Exception as error:
         problems = [f"{type(error).__name__}: {error}"]
     print(f"=== {name}: {'; '.join(problems) if problems else 'holds'} ({time.monotonic() - began:.0f} s)", flush=True)
     return [f"{name}: {problem}" for problem in problems]

@@ -29,7 +29,8 @@ from shared.rpc.errors import reason_of
 DEADLINE_S = 20.0  # generous: what is tested is the answer, not its speed
 POLL_S = 0.05
 PAGE_ENTRIES = 500
-TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+# The last is told by a service that ends: calls that wait for somebody else outlast the five seconds that they are given then.
+TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # A channel must not sit out gRPC's default pause of up to two minutes when a killed service is back after one second.
 CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
