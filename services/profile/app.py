@@ -62,6 +62,7 @@ class Profiles:
         self._chooser = chooser
         self._identifiers = identifiers
         self._states = states
+        self.states_now: Load = states.get
         self._purposes = purposes
         self._vault = vault
         self.permission = Permission(decisions, lease_holds, clock)
@@ -253,7 +254,7 @@ class Profiles:
             past.update(found)
             return {stream: one.held for stream, one in found.items()}
 
-        held = await joined(customers, load) if customers else {}
+        held = await joined(customers, load, self.states_now) if customers else {}
         return {one: Cluster(instant, rules, {member: past[member] for member in cluster_of(one, held)}) for one in customers}
 
     async def profile_as_of(self, customer: bytes, cluster: Cluster) -> Profile:
@@ -288,11 +289,11 @@ class Profiles:
             return list(await self._cluster(customer, self._states.get)), known_at
         settled = await self._settle(known_at)
         history = self._history.of(self.in_force.keeping)  # merges are the same by all rules
-        return list(await self._cluster(customer, lambda streams: history.states(streams, settled))), settled
+        return list(await self._cluster(customer, lambda streams: history.states(streams, settled), self.states_now)), settled
 
-    async def _cluster(self, customer: bytes, load: Load) -> dict[bytes, Held]:
+    async def _cluster(self, customer: bytes, load: Load, near: Load | None = None) -> dict[bytes, Held]:
         """The customer and all that merges join to it."""
-        held = await joined([customer], load)
+        held = await joined([customer], load, near)
         if not held:
             raise unknown(customer)
         return held

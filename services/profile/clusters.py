@@ -1,13 +1,14 @@
 """Customers and all that merges join to them: who belongs together, and what has to hold before anything of them is shown."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord, without_computed
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import Held, certainly_linked, certainly_reachable, linked, reachable
+from services.profile.domain.state import Held, State, certainly_linked, certainly_reachable, ever_reachable, linked, reachable
 from services.profile.enforcement import require_unrestricted
 from services.profile.reading import stood
 from services.profile.tables.snapshots import NEVER, Past
@@ -43,18 +44,40 @@ class Cluster(msgspec.Struct, frozen=True):
         return {stream: one.held for stream, one in self.past.items()}
 
 
+RINGS_ONE_BY_ONE: Final = 4  # of those who are one; whoever is merged further off than that is at the end of a chain
+AHEAD_AT_MOST: Final = 2_000  # streams that are loaded at once though they may not be asked for
+
 Load = Callable[[Collection[bytes]], Awaitable[dict[bytes, Held]]]  # states of streams; those that have no event are absent
+Along = Callable[[Iterable[State]], set[bytes]]  # where their edges lead
 
 
-async def joined(customers: Collection[bytes], load: Load) -> dict[bytes, Held]:
-    """These customers and all that merges join to them, each ring of them loaded at once."""
-    found = await load(customers)
-    held = dict(found)
+async def joined(customers: Collection[bytes], load: Load, near: Load | None = None, along: Along = reachable) -> dict[bytes, Held]:
+    """These customers and all that merges join to them, each ring of them loaded at once.
+
+    `near` gives states as they are now, most of which are at hand: by them the rest of a long chain is found, and loaded at once. Whom
+    it leads to that isn't one with these isn't among what is given.
+    """
+    loaded = dict(await load(customers))
+    held, found, asked, rings = dict(loaded), dict(loaded), set(customers), 1
     # None found: the other side of a merge is in a unit that isn't applied yet.
-    while found and (missing := reachable(h.state for h in found.values()) - held.keys()):
-        found = await load(missing)
+    while found and (missing := along(h.state for h in found.values()) - held.keys()):
+        if wanted := missing - asked:
+            wanted = wanted if near is None or rings < RINGS_ONE_BY_ONE else await ahead_of(wanted, near) - asked
+            loaded |= await load(wanted)
+            asked |= wanted
+            rings += 1
+        found = {stream: loaded[stream] for stream in missing & loaded.keys()}
         held |= found
     return held
+
+
+async def ahead_of(streams: Collection[bytes], near: Load) -> set[bytes]:
+    """These, and about AHEAD_AT_MOST of those who were ever one with any of them, the nearest first."""
+    found, ring = set(streams), set(streams)
+    while ring and len(found) < AHEAD_AT_MOST:
+        ring = ever_reachable(h.state for h in (await near(ring)).values()) - found
+        found |= ring
+    return found
 
 
 def cluster_of(customer: bytes, held: Mapping[bytes, Held]) -> dict[bytes, Held]:

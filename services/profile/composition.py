@@ -35,6 +35,7 @@ from services.profile.notices import Notices
 from services.profile.origins import Origins
 from services.profile.owners import Owners
 from services.profile.past_members import PastMembers
+from services.profile.pauses import Pauses
 from services.profile.permission import Permission
 from services.profile.policies import Policies
 from services.profile.purging import Purger
@@ -181,6 +182,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
     held, decisions = _cached(states), LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    past = history.beside(lambda streams, keeping: held.at_hand(streams) if keeping == rulebook.rules.keeping else {})
     owners, purposes = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined]()
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
@@ -198,10 +200,11 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
 
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     chooser = Chooser(rulebook, decisions, vault.lookup_key, now_us)
-    profiles = Profiles(history, chooser, owners, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
-    ready = ReadyAnswers(profiles.still_holds, now_us)
+    profiles = Profiles(past, chooser, owners, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
+    ready, pauses = ReadyAnswers(profiles.still_holds, now_us), Pauses()
     for cache in (held, decisions, owners.cache):
         cache.watch(ready.drop)
+    held.watch(pauses.changed)
     visibility, new_rules = Visibility(profiles, states), NewRules(states, history, chooser, rulebook)
     told = (on_changed, on_replaced, snapshotter)
     recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)
@@ -231,7 +234,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
         watches=Watches(profiles, batches, scans, consents, identifiers, members, reader, progress, hub, ready, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, chooser, history, Sides(chooser, decisions)),
-        walks=Walks(profiles, chooser, history, Sides(chooser, decisions), reader, vault, partitions),
+        walks=Walks(profiles, chooser, past, Sides(chooser, decisions), reader, vault, partitions, pauses),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), new_rules, reader, vault, writer.settle, partitions),

@@ -12,14 +12,16 @@ import msgspec
 
 from services.profile.app import Instant, Profiles
 from services.profile.choosing import THEN, Chooser, RulesChoice
-from services.profile.clusters import unknown
+from services.profile.clusters import joined, unknown
+from services.profile.course import Course, Pause, Step, Walk
 from services.profile.domain.causes import Passing
 from services.profile.domain.clocks import Order
 from services.profile.domain.diff import ByEvent, Change, Side, Wanted, compare
 from services.profile.domain.fold import happened_by
 from services.profile.domain.happening import Happening
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import fork, reachable
+from services.profile.domain.state import ever_reachable, fork, reachable
+from services.profile.pauses import Begun, Pauses
 from services.profile.sides import Sides, as_of_their_events
 from services.profile.tables.history import History
 from services.profile.tables.snapshots import NEVER, Past
@@ -33,6 +35,8 @@ from shared.vault import DataKey, Vault
 
 EVENTS_A_PAGE = 2_000  # walked through at most: some hundred milliseconds
 INSTANTS_A_PAGE = 500  # at which all is looked at, segments too: about a millisecond each
+
+LOOKS_S = 0.15  # of a customer of a thousand who are one each look takes ten milliseconds; then a page ends with what it has
 
 EVERYTHING = Wanted(said_again=True)
 
@@ -64,29 +68,6 @@ class Walked(msgspec.Struct, frozen=True):
     not_all_kept: bool
 
 
-class Walk(msgspec.Struct, frozen=True):
-    """What is walked along: one clock up to an instant, while the other stands still."""
-
-    customer: bytes
-    order: Order
-    until: Instant
-    rules: Rules
-    erased: bool
-
-    def point(self, at: int) -> Instant:
-        return Instant(self.until.valid_at, at) if self.order == "known" else Instant(at, self.until.known_at)
-
-    def at(self, record: Record) -> int:
-        return record.recorded_at if self.order == "known" else record.entry.occurred_at
-
-
-class Step(msgspec.Struct, frozen=True):
-    """An instant that is stopped at, and what came then; none where only time passed or the person decided."""
-
-    at: int
-    records: Sequence[Record] = ()
-
-
 class Walks:
     def __init__(
         self,
@@ -97,6 +78,7 @@ class Walks:
         reader: LogReader,
         vault: Vault,
         partitions: int,
+        pauses: Pauses,
     ) -> None:
         self._profiles = profiles
         self._chooser = chooser
@@ -105,6 +87,7 @@ class Walks:
         self._reader = reader
         self._vault = vault
         self._partitions = partitions
+        self._pauses = pauses
 
     async def page(
         self,
@@ -121,27 +104,51 @@ class Walks:
         erased = await self._profiles.permit_past(customer, purpose)
         until = await self._profiles.settled(until)
         walk = Walk(customer, order, until, self._chooser.rules(choice, until.known_at), erased)
-        if after is None:
-            await self._profiles.as_of(customer, until, choice)  # else there is nothing to tell of
+        if after is None:  # there may be nothing to tell of
+            (await self._profiles.cluster_as_of(customer, until, choice)).held(customer)
         history, start = self._history.of(walk.rules.keeping), max(after[0] - 1, NEVER) if after else NEVER
-        streams = await self._streams(walk, history)
-        await self._profiles.permit_others(streams, purpose)
-        point = walk.point(start)
-        past = await history.past(streams, point.valid_at, point.known_at)
-        records, complete = await self._records(walk, streams, start)
-        course = _Course(walk, [Step(at, list(group)) for at, group in groupby(records, walk.at)], complete)
-        keys = await self._vault.keys(streams)
-        told: list[Told] = []
-        old = await self._side(walk, past, start)
+        begun = await self._begun(walk, history)
+        await self._profiles.permit_others(begun.versions, purpose)
+        pause, keys = await self._resumed(walk, history, begun, start), await self._vault.keys(begun.versions)
+        told, course, old = list[Told](), Course(walk, pause), await self._side(walk, pause.past, start)
         looked, redacted, not_all_kept = 0, old.redacted, old.not_all_kept
-        while len(told) < limit and looked < INSTANTS_A_PAGE and (step := course.next(old)):
+        clock = asyncio.get_running_loop().time
+        ends = clock() + LOOKS_S
+        while len(told) < limit and looked < INSTANTS_A_PAGE and (clock() < ends or not looked) and (step := course.next(old)):
+            begun.pauses, past = [pause], dict(pause.past)
             changes, new = await self._step(walk, history, past, keys, old, step, course.is_last)
             told += [one for one in _told(step.at, changes, after) if wanted.has(one.change)]
             looked, old, redacted = looked + (new is not old), new, redacted or new.redacted
             not_all_kept |= new.not_all_kept
+            pause = course.pause(past)
             await asyncio.sleep(0)  # reads go on meanwhile
+        begun.pauses = [*begun.pauses, pause]
         rest = None if course.is_last else (course.at + 1, b"")
-        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, streams), redacted, not_all_kept)
+        return Walked(told, rest, walk.rules, await self._profiles.unnamed(customer, begun.versions), redacted, not_all_kept)
+
+    async def _begun(self, walk: Walk, history: History) -> Begun:
+        """Walks that go on, page by page, aren't begun anew, unless anything came meanwhile."""
+        begun = self._pauses.find(walk)
+        if begun is not None and begun.versions == await self._versions(begun.versions, walk):
+            return begun
+        return self._pauses.begin(walk, await self._versions(await self._streams(walk, history), walk))
+
+    async def _versions(self, streams: Collection[bytes], walk: Walk) -> dict[bytes, int]:
+        """How far each had come by the end."""
+        return await self._reader.versions_by(self._placed(streams), walk.until.known_at)
+
+    async def _resumed(self, walk: Walk, history: History, begun: Begun, start: int) -> Pause:
+        """What is known at an instant, and what comes next."""
+        pause = begun.at(start)
+        if pause is not None and pause.is_read:
+            return pause
+        point = walk.point(start)
+        past = await history.past(begun.versions, point.valid_at, point.known_at) if pause is None else pause.past
+        records, complete = await self._records(walk, begun.versions, start)
+        return Pause(start, past, [Step(at, list(group)) for at, group in groupby(records, walk.at)], complete)
+
+    def _placed(self, streams: Collection[bytes]) -> list[tuple[int, bytes]]:
+        return [(partition_of(stream, self._partitions), stream) for stream in streams]
 
     async def _step(
         self,
@@ -177,18 +184,14 @@ class Walks:
         known_at = walk.until.known_at
         if walk.order == "happened":
             return (await self._profiles.members(walk.customer, known_at))[0]
-        found = await history.states([walk.customer], known_at)
-        if not found:
-            raise unknown(walk.customer)
-        held = dict(found)
-        while missing := {other for one in found.values() for other in one.state.edges.values()} - held.keys():
-            found = await history.states(missing, known_at)
-            held |= found
-        return list(held)
+        load = lambda streams: history.states(streams, known_at)  # noqa: E731
+        if found := await joined([walk.customer], load, self._profiles.states_now, ever_reachable):
+            return list(found)
+        raise unknown(walk.customer)
 
     async def _records(self, walk: Walk, streams: Collection[bytes], start: int) -> tuple[list[Record], bool]:
         """Whole instants after `start`, in order; whether they are all."""
-        placed = [(partition_of(stream, self._partitions), stream) for stream in streams]
+        placed = self._placed(streams)
         valid_at, known_at = walk.until.valid_at, walk.until.known_at
 
         async def read(first: int, last: int, limit: int) -> list[Record]:
@@ -209,35 +212,6 @@ class Walks:
         members = {member: past[member] for member in _members(walk.customer, past)}
         side = await self._sides.of(walk.customer, members, walk.rules, walk.point(at), along=walk.order, erased=walk.erased)
         return side if clocks else as_of_their_events(side)
-
-
-class _Course:
-    """The instants that are stopped at on the way to the end, where it is `complete`, or to the last of what comes."""
-
-    def __init__(self, walk: Walk, coming: list[Step], complete: bool) -> None:
-        self._coming = coming[::-1]
-        self._until = walk.until.along(walk.order)[0]
-        end = self._until if walk.order == "known" else walk.until.earlier
-        self._last = max(end, coming[-1].at if coming else 0) if complete else coming[-1].at
-        self._complete = complete
-        self.at = NEVER  # the instant that was stopped at last
-        self.is_last = False  # nothing comes after it
-
-    def next(self, old: Side) -> Step | None:
-        """`old`: what is told so far."""
-        if self.is_last:
-            return None
-        passes = None if old.next_at is None or old.next_at > self._until else old.next_at
-        if self._coming and (passes is None or self._coming[-1].at <= passes):
-            step = self._coming.pop()
-        elif passes is not None and passes < self._last:
-            step = Step(passes)
-        elif self._complete:
-            step = Step(self._last)
-        else:
-            return None
-        self.at, self.is_last = step.at, self._complete and step.at == self._last
-        return step
 
 
 async def add(

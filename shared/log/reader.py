@@ -189,10 +189,12 @@ class LogReader:
 
     async def learnt(self, streams: Sequence[tuple[int, bytes]], since: int, known_at: int, limit: int) -> list[Record]:
         """Up to `limit` events of streams, given as (partition, stream), by when they were recorded: from `since` to `known_at`, both
-        included. The server looks at each event of the streams."""
+        included. The server looks at up to so many of each stream, and at those before them."""
         rows = await self._pool.fetch(
-            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s) JOIN events ON partition = p AND stream = s
-                WHERE recorded_at BETWEEN $3 AND $4 ORDER BY recorded_at, partition, pos LIMIT $5""",  # noqa: S608
+            f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
+                CROSS JOIN LATERAL (SELECT * FROM events WHERE partition = p AND stream = s AND recorded_at BETWEEN $3 AND $4
+                                    ORDER BY version LIMIT $5) AS found
+                ORDER BY recorded_at, partition, pos LIMIT $5""",  # noqa: S608
             *_columns(streams),
             since,
             known_at,

@@ -1,7 +1,7 @@
 """One customer with more of everything than anybody should have is still answered, within a message, and what is cut is said."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -10,7 +10,6 @@ from unittest.mock import patch
 
 import httpx
 import pytest
-import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
@@ -25,68 +24,19 @@ from services.profile.domain.state import MAX_TRAITS
 from services.profile.http.door import ProfileDoor
 from services.profile.http.resources import MEMBERS_MOST
 from services.profile.tables.states import States
-from services.stack.stack import Stack
 from shared.access_tokens import TokenFile
-from shared.events.catalogue import Entry
-from shared.events.consent import ALL_TRAITS, PurposeDefined
 from shared.ids import from_text, to_text
 from shared.instants import SECOND
 from shared.log import placing
 from shared.log.records import leaf_of
 from shared.pieces import AT_ONCE
-from shared.vault import DataKey
-from tests.live.inside import Inside, founded, identified, linked, merged, new_id, tracked
+from tests.live.giant import EACH, EVENTS, MERGES, PLANS, STEP_US, TIMEOUT_S, address, giant, inside
+from tests.live.inside import Inside, founded, identified, linked, new_id, tracked
 from tests.turns import Turns
 
-EVENTS = 100_000
-IDENTIFIERS = 10_000
-MERGES = 1_000
-EACH = IDENTIFIERS // MERGES  # identifiers of each of those who were merged
-STEP_US = 60 * SECOND
 SINCE = 80_000  # of the events: before them nothing is asked for
-TIMEOUT_S = 30
-AUDIT = PurposeDefined(
-    request_id="a",
-    name="audit",
-    version=1,
-    description="",
-    legal_basis="legal_obligation",
-    traits=(ALL_TRAITS, "events"),
-    despite_restriction=("legal_claims",),
-)
 
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def inside(servers: Stack) -> AsyncIterator[Inside]:
-    inside = await Inside.open(servers)
-    await inside.define(AUDIT)
-    yield inside
-    await inside.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def giant(inside: Inside) -> CustomerRef:
-    """Its customers were merged one after the other: a chain, which is the worst way."""
-    streams = [new_id() for _ in range(MERGES + 1)]
-    await inside.record(_life(streams, await inside.keys(streams)))
-    inside.parts.held.clear()  # as after a start
-    return CustomerRef(customer_id=to_text(streams[MERGES // 2]))
-
-
-def _life(streams: list[bytes], keys: dict[bytes, DataKey]) -> Iterator[Entry]:
-    for number, stream in enumerate(streams):
-        yield founded(stream, number)
-        yield from (linked(stream, keys[stream], _address(stream, n)) for n in range(EACH))
-        if number:
-            yield from merged(streams[number - 1], stream, number)
-    for number in range(EVENTS):
-        stream = streams[0 if number % 2 else number % len(streams)]
-        source, address = "web" if number % 1_000 else "shop", _address(stream, number // len(streams) // 2 % EACH)
-        yield tracked(stream, keys[stream], number * STEP_US, f"Step {number % 5}", source, [address])
-
-
-def _address(stream: bytes, number: int) -> str:
-    return f"{number}.{stream.hex()}@shop.example"
+__all__ = ["giant", "inside"]
 
 
 async def pages(call: Any, request: Any) -> list[Any]:
@@ -159,6 +109,7 @@ async def test_over_http_it_is_answered_too(inside: Inside, giant: CustomerRef, 
         assert (len(told["member_ids"]), told["member_count"]) == (MEMBERS_MOST, MERGES + 1)
         assert told["created_at"] < told["updated_at"]
         assert len((await client.get("events?limit=100&sort=asc")).json()["data"]) == 100
+        assert (await client.get("traits")).json()["traits"] == {"plan": f"plan {PLANS - 1}"}
 
 
 async def test_traits_that_no_message_holds_are_named_and_can_be_asked_for(inside: Inside) -> None:
@@ -188,7 +139,7 @@ async def test_of_more_identifiers_than_are_kept_it_is_said_how_many_are_missing
 
     async def told(*numbers: int) -> tuple[int, int, int, int]:
         """How many identifiers are in a profile, how many it says there are, how many are listed, and how many that list says are cut."""
-        addresses = [_address(stream, number) for number in numbers]
+        addresses = [address(stream, number) for number in numbers]
         await inside.record(linked(stream, key, address) for address in addresses)
         await inside.record([tracked(stream, key, 1, "Step 0", naming=addresses)])
         profile = (

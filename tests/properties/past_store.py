@@ -10,11 +10,14 @@ from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
 from services.profile.domain.decided import KnownDecision
+from services.profile.domain.rules import Keeping
 from services.profile.domain.state import Held, close
 from services.profile.lapses import Lapses
 from services.profile.new_rules import NewRules
+from services.profile.pauses import Pauses
 from services.profile.sides import Sides
 from services.profile.sweep import Sweep
+from services.profile.tables.folding import add
 from services.profile.tables.history import History
 from services.profile.tables.ordered import Kept, Ordered, Part, Place, tells
 from services.profile.tables.rulebook import RULES_STREAM, Rulebook
@@ -214,7 +217,7 @@ class Past:
         self.snapshots, self.ordered = RememberedSnapshots(snapshot_every), RememberedOrdered(1 + snapshot_every // 4)
         self.decisions: dict[bytes, list[KnownDecision]] = {}
         reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
-        self.history = History(reader, vault, self.snapshots, self.ordered, PARTITIONS)
+        self.history = History(reader, vault, self.snapshots, self.ordered, PARTITIONS).beside(self._at_hand)
         decisions = LoadingCache(self._decisions, 0)
         self.rulebook = Rulebook(reader, PARTITIONS)
         chooser = Chooser(self.rulebook, decisions, vault.lookup_key, lambda: self.log.now)
@@ -234,7 +237,7 @@ class Past:
         self.batches = Batches(self.profiles, cast(Any, self), LoadingCache(self._states, 0), vault.lookup_key)
         self.chooser, self.sides = chooser, Sides(chooser, decisions)
         self.differences = Differences(self.profiles, chooser, self.history, self.sides)
-        self.walks = Walks(self.profiles, chooser, self.history, self.sides, reader, vault, PARTITIONS)
+        self.walks = Walks(self.profiles, chooser, self.history, self.sides, reader, vault, PARTITIONS, Pauses())
         self.states = cast(Any, MemoryStates(self._states, self.log))
         self.visibility = Visibility(self.profiles, self.states)
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
@@ -263,6 +266,15 @@ class Past:
         """As the tables of identifiers have it: of who is erased, nothing."""
         linked = [r.entry for r in self.log.records if getattr(r.entry.public(), "value_hash", None) == value_hash]
         return [stream for stream in dict.fromkeys(entry.stream for entry in linked) if stream in self.keys.held]
+
+    def _at_hand(self, streams: Collection[bytes], keeping: Keeping) -> dict[bytes, Held]:
+        """Of every other stream, its state as it is now."""
+        found: dict[bytes, PastOfStream] = {}
+        for record in self.log.records:
+            stream = record.entry.stream
+            if stream in streams and stream[0] % 2:
+                add(found.setdefault(stream, PastOfStream()), [record], self.keys.held.get(stream), keeping)
+        return {stream: past.held for stream, past in found.items()}
 
     async def _states(self, streams: Collection[bytes]) -> dict[bytes, Held]:
         held = await self.history.fold(await self.history.read(streams))

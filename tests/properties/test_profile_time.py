@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from services.profile import clusters
 from services.profile.app import Instant
 from services.profile.domain.clocks import Order
 from services.profile.domain.diff import ByEvent, Difference, IdentifierChange, MemberChange, TraitChange, Wanted
@@ -79,10 +80,11 @@ async def test_a_profile_of_any_instant_is_what_a_plain_replay_gives(
     steps: list[Any], snapshot_every: int, asked_at: list[Any], purpose: PurposeDefined
 ) -> None:
     past, teller = await told(steps, snapshot_every)
-    for valid_at, percent in asked_at:
+    for number, (valid_at, percent) in enumerate(asked_at):
         instant = Instant(or_end(valid_at), or_end(percent and teller.known_at(percent)))
         for customer in CUSTOMERS:
-            found = await asked(past, customer, purpose, instant)
+            with patch.object(clusters, "RINGS_ONE_BY_ONE", 1 + number % 2):  # so that four are a long chain
+                found = await asked(past, customer, purpose, instant)
             refusal = plain_refusal(past, customer, purpose, instant.is_now)
             refusal = refusal or plain_refusal_of_others(past, customer, purpose, instant)
             plain = plain_profile(past, customer, instant.valid_at, instant.known_at)
@@ -222,7 +224,7 @@ async def test_the_changes_in_their_order_lead_from_nothing_to_the_answer(
         final = plain(past, customer, until)
         if final is None or plain_refusal(past, customer, AUDIT, False) is not None:
             continue
-        with patch("services.profile.walking.EVENTS_A_PAGE", events_a_page):
+        with patch("services.profile.walking.EVENTS_A_PAGE", events_a_page), patch.object(clusters, "RINGS_ONE_BY_ONE", 1):
             changes = await walked(past, customer, order, until, limit)
         assert changes == await walked(past, customer, order, until, 1_000), "whatever the pages"
         answer: Answer | None = None

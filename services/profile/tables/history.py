@@ -4,17 +4,17 @@ What the fold keeps is what the rules need: `of` gives a history for other rules
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from typing import Any
 
 from services.profile.domain.fold import happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping
-from services.profile.domain.state import Held
+from services.profile.domain.state import Held, is_kept_for
 from services.profile.tables.folding import add
 from services.profile.tables.ordered import Ordered, Place, past_of
 from services.profile.tables.parts import Parts
-from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, Mark, Past, Snapshot, Snapshots
+from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, NEVER, Mark, Past, Snapshot, Snapshots
 from shared.events import customer as events
 from shared.ids import partition_of
 from shared.instants import END_OF_TIME
@@ -23,10 +23,20 @@ from shared.log.reader import NEWEST
 from shared.pieces import AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
+AtHand = Callable[
+    [Collection[bytes], Keeping], Mapping[bytes, Held]
+]  # states of streams as they are now, by a fold that keeps this
+
 BLOCKS_READ = 2  # between snapshots: so many are folded as quickly as parts are joined. More, and the stream is put in order
 
 
+def _nothing(streams: Collection[bytes], keeping: Keeping) -> Mapping[bytes, Held]:
+    return {}
+
+
 class History:
+    """`at_hand` are states that others hold: a stream to which nothing has come since needn't be folded."""
+
     def __init__(
         self,
         reader: LogReader,
@@ -35,6 +45,7 @@ class History:
         ordered: Ordered,
         partitions: int,
         keeping: Keeping = PLAIN,
+        at_hand: AtHand = _nothing,
     ) -> None:
         self._reader = reader
         self._vault = vault
@@ -43,9 +54,14 @@ class History:
         self._parts = Parts(reader, self._ordered, partitions, keeping)
         self._partitions = partitions
         self._keeping = keeping
+        self._at_hand = at_hand
 
     def of(self, keeping: Keeping) -> "History":
-        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, keeping)
+        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, keeping, self._at_hand)
+
+    def beside(self, at_hand: AtHand) -> "History":
+        """For who doesn't change what it reads."""
+        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, self._keeping, at_hand)
 
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
         return await self._reader.streams(self._placed(streams), known_at)
@@ -78,14 +94,28 @@ class History:
     async def known(self, streams: Collection[bytes], known_at: int) -> dict[bytes, Past]:
         """As `states`. What several reads at once would have to fold, one of them folds."""
         keys = await self._vault.keys(streams)
-        past = await self.snapshots.newest(streams, END_OF_TIME, known_at, keys)
         # Else the server would look at all that came later.
         lasts = await self._reader.versions_by(self._placed(streams), known_at) if known_at < END_OF_TIME else {}
-        long = [stream for stream in lasts.keys() & keys.keys() if self._is_due(past.get(stream), (), lasts[stream])]
+        still = self._still(lasts, END_OF_TIME, keys)
+        streams = [stream for stream in streams if stream not in still]
+        past = await self.snapshots.newest(streams, END_OF_TIME, known_at, keys)
+        long = [
+            stream for stream in streams if stream in lasts and stream in keys and self._is_due(past.get(stream), (), lasts[stream])
+        ]
         for stream in long:
             await self._advance_once(past, stream, known_at, keys, lasts)
         await self._advance(past, [stream for stream in streams if stream not in long], known_at, keys, lasts)
-        return past
+        return past | still
+
+    def _still(self, lasts: Mapping[bytes, int], valid_at: int, keys: Mapping[bytes, DataKey]) -> dict[bytes, Past]:
+        """Of streams that had come to these versions, those that are no further now and of which all had happened by then."""
+        found = {}
+        for stream, held in self._at_hand(lasts.keys() & keys.keys(), self._keeping).items():
+            state = held.state  # its key is there, so nothing is redacted
+            is_then = held.version == lasts[stream] and 0 < state.last_seen_at <= valid_at
+            if is_then and not state.erased and is_kept_for(state, self._keeping):
+                found[stream] = Past(held, state.last_seen_at)
+        return found
 
     async def _advance_once(
         self, past: dict[bytes, Past], stream: bytes, known_at: int, keys: Mapping[bytes, DataKey], lasts: Mapping[bytes, int]
@@ -128,6 +158,9 @@ class History:
             return await self.known(streams, known_at)
         keys = await self._vault.keys(streams)
         lasts = await self._reader.versions_by(self._placed(streams), known_at)
+        still = self._still(lasts, valid_at, keys)
+        streams = [stream for stream in streams if stream not in still]
+        lasts = {stream: last for stream, last in lasts.items() if stream not in still}
         past, marks = await self._kept(streams, valid_at, known_at, keys)
         if cold := [
             stream for stream in lasts.keys() & keys.keys() if self._is_due(past.get(stream), marks[stream], lasts[stream])
@@ -143,13 +176,14 @@ class History:
             marks[stream] = [mark for mark in marks[stream] if mark.first > ends[stream]]
         passed = [mark for stream in lasts for mark in marks[stream] if mark.earliest_at > valid_at]
         wanted = [stretch for stream in lasts for stretch in self._stretches(stream, ends[stream], passed, lasts[stream])]
-        rest = await self._reader.history(wanted, known_at=known_at)
+        of_types = events.TIMELESS_IDS if valid_at == NEVER else None  # else what doesn't count would be sent too
+        rest = await self._reader.history(wanted, known_at=known_at, types=of_types)
         if timeless := [self._stretch(mark.stream, mark.first, mark.version) for mark in passed if mark.timeless]:
             rest += await self._reader.history(timeless, known_at=known_at, types=events.TIMELESS_IDS)
         for stream in lasts:
             past.setdefault(stream, Past())  # known by then, though nothing of it may have happened
         await self._fold(past, records + rest, valid_at, keys)
-        return past
+        return past | still
 
     async def _kept(
         self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Mapping[bytes, DataKey]
