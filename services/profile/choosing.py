@@ -29,7 +29,7 @@ from shared.pieces import Pieces
 RulesChoice = Literal["then", "now"] | int
 THEN: Final = "then"
 TOKENS: Final = b"tokens of values"
-CHOSEN_AT_ONCE: Final = 1_000  # members, traits and identifiers: some milliseconds
+CHOSEN_AT_ONCE: Final = 250  # members, traits and identifiers: a millisecond or two
 
 
 class Chooser:

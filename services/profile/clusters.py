@@ -7,8 +7,9 @@ import msgspec
 
 from services.profile.domain.clocks import Instant
 from services.profile.domain.golden import GoldenRecord, without_computed
+from services.profile.domain.lineage import ever_reachable
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import Held, State, certainly_linked, certainly_reachable, ever_reachable, linked, reachable
+from services.profile.domain.state import Held, State, certainly_linked, certainly_reachable, linked, reachable
 from services.profile.enforcement import require_unrestricted
 from services.profile.reading import stood
 from services.profile.tables.snapshots import NEVER, Past

@@ -174,6 +174,11 @@ def _cached(states: States) -> LoadingCache[bytes, Held]:
     return LoadingCache(states.load, CACHED_STATES_BYTES, memory_bytes)
 
 
+def _past(history: History, held: LoadingCache[bytes, Held], rulebook: Rulebook) -> History:
+    """States of now are folded for the rules in force."""
+    return history.beside(lambda streams, keeping: held.at_hand(streams) if keeping == rulebook.rules.keeping else {})
+
+
 def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY) -> Parts:
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
@@ -182,8 +187,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
     held, decisions = _cached(states), LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
-    past = history.beside(lambda streams, keeping: held.at_hand(streams) if keeping == rulebook.rules.keeping else {})
-    owners, purposes = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined]()
+    owners, purposes, past = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined](), _past(history, held, rulebook)
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]
 
@@ -201,10 +205,9 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     chooser = Chooser(rulebook, decisions, vault.lookup_key, now_us)
     profiles = Profiles(past, chooser, owners, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
-    ready, pauses = ReadyAnswers(profiles.still_holds, now_us), Pauses()
+    ready = ReadyAnswers(profiles.still_holds, now_us)
     for cache in (held, decisions, owners.cache):
         cache.watch(ready.drop)
-    held.watch(pauses.changed)
     visibility, new_rules = Visibility(profiles, states), NewRules(states, history, chooser, rulebook)
     told = (on_changed, on_replaced, snapshotter)
     recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)
@@ -234,7 +237,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
         watches=Watches(profiles, batches, scans, consents, identifiers, members, reader, progress, hub, ready, now_us, partitions),
         timelines=Timelines(profiles, reader, vault, partitions),
         differences=Differences(profiles, chooser, history, Sides(chooser, decisions)),
-        walks=Walks(profiles, chooser, past, Sides(chooser, decisions), reader, vault, partitions, pauses),
+        walks=Walks(profiles, chooser, past, Sides(chooser, decisions), reader, vault, partitions, Pauses(held.watch)),
         exports=Exports(visibility, reader, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
         changes=Changes(visibility, lambda: Sweep(history, chooser), new_rules, reader, vault, writer.settle, partitions),

@@ -5,7 +5,7 @@ fields. What can't be written down isn't answered.
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -18,6 +18,9 @@ from shared.events.catalogue import encode
 from shared.events.consent import PurposeDefined
 from shared.events.disclosures import Outcome, Terms
 from shared.ids import partition_of
+from shared.pieces import Pieces
+
+GIVEN_AT_ONCE: Final = 20  # customers of one answer, a millisecond or two
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,7 +82,11 @@ class Disclosed:
 
     async def give_all(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Iterable[Shown]) -> None:
         """As `give`, of several customers; whoever gives them looks once more whether they may be, if that may have changed."""
-        await self._disclosing.all([self.given(call, reading, purpose, one) for one in shown], call)
+        given, pieces = list[Given](), Pieces(GIVEN_AT_ONCE)
+        for one in shown:
+            given.append(self.given(call, reading, purpose, one))
+            await pieces.done(1)
+        await self._disclosing.all(given, call)
 
     async def refuse(
         self, call: Call, reading: Reading, purpose: PurposeDefined, members: Sequence[bytes], refusal: CustomerError

@@ -1,11 +1,12 @@
 """Where pages of histories ended: kept for a while, so that the next page reads nothing again of what came before it."""
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
+from services.profile.cache import Watcher
 from services.profile.course import Pause, Walk
 from services.profile.domain.clocks import Order
 
@@ -25,10 +26,11 @@ class Begun(msgspec.Struct, eq=False):
 
 
 class Pauses:
-    """`changed` has to hear of every stream that is another, before anybody is told of that: nothing of an erased one stays."""
+    """`watch` takes who is told of every stream that is another, before anybody else is: nothing of an erased one stays."""
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Callable[[Watcher], None]) -> None:
         self._begun: OrderedDict[Key, Begun] = OrderedDict()
+        watch(self.changed)
 
     def changed(self, streams: Collection[bytes] | None) -> None:
         """None: all."""

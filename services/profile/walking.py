@@ -19,8 +19,9 @@ from services.profile.domain.clocks import Order
 from services.profile.domain.diff import ByEvent, Change, Side, Wanted, compare
 from services.profile.domain.fold import happened_by
 from services.profile.domain.happening import Happening
+from services.profile.domain.lineage import ever_reachable
 from services.profile.domain.rules import Rules
-from services.profile.domain.state import ever_reachable, fork, reachable
+from services.profile.domain.state import fork, reachable
 from services.profile.pauses import Begun, Pauses
 from services.profile.sides import Sides, as_of_their_events
 from services.profile.tables.history import History

@@ -41,6 +41,7 @@ from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
 from services.profile.tables.rulebook import RULES_STREAM
+from services.profile.watch_turns import WatchTurns
 from shared.consent_conditions import time_permits
 from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
@@ -75,8 +76,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Watches:
-    """`scans` are batches that leave the caches alone, for customers whom nobody else reads now. `ready` counts what changed in the
-    caches that answers are made from."""
+    """`scans` are batches that leave the caches alone. `ready` counts what changed in the caches that answers are made from."""
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Watches:
         clock: Clock,
         partitions: int,
     ) -> None:
+        self.turns = WatchTurns()
         self._profiles = profiles
         self._batches = batches
         self._scans = scans
@@ -116,11 +117,8 @@ class Watches:
         segment: str = "",
         tells_of: Callable[[Collection[str]], bool] = bool,
     ) -> AsyncGenerator[Look, None]:
-        """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused.
-
-        Who comes back amid a look is told first of those who are left of it. `tells_of` says whether what is told may change with
-        traits of these names.
-        """
+        """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused. Who comes back amid
+        a look is told first of those who are left of it. `tells_of` says whether what is told may change with traits of these names."""
         circle = Circle(self._hub, self._clock)
         (bound, after), changed, is_first = amid(after), set(customers), True
         try:
@@ -151,10 +149,8 @@ class Watches:
     async def all(
         self, purpose_name: str, after: Places | None, *, with_verified: bool, segment: str = ""
     ) -> AsyncGenerator[Look, None]:
-        """Of everybody whom the log names behind `after`, in pages; from the beginning again when the purpose or the rules changed.
-
-        Of a segment also of those who entered or left it without an event.
-        """
+        """Of everybody whom the log names behind `after`, in pages; from the beginning again when the purpose or the rules changed. Of a
+        segment also of those who entered or left it without an event."""
         applied = self._followed(segment)
         follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, applied, after)
         if after:
@@ -218,7 +214,8 @@ class Watches:
         since, batches = self._ready.changes, self._scans if is_scan else self._batches
         within = self._within(segment, purpose) if segment else None
         with noted() as reading:
-            seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
+            async with self.turns.of(len(customers)):
+                seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
         if segment:
             seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
         return Look(

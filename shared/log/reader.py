@@ -188,17 +188,13 @@ class LogReader:
         return [to_record(row) for row in rows]
 
     async def learnt(self, streams: Sequence[tuple[int, bytes]], since: int, known_at: int, limit: int) -> list[Record]:
-        """Up to `limit` events of streams, given as (partition, stream), by when they were recorded: from `since` to `known_at`, both
-        included. The server looks at up to so many of each stream, and at those before them."""
+        """Up to `limit` events of streams, given as (partition, stream), by when they were recorded: from `since` to `known_at`."""
         rows = await self._pool.fetch(
             f"""SELECT {COLUMNS} FROM unnest($1::int4[], $2::bytea[]) AS wanted (p, s)
                 CROSS JOIN LATERAL (SELECT * FROM events WHERE partition = p AND stream = s AND recorded_at BETWEEN $3 AND $4
                                     ORDER BY version LIMIT $5) AS found
                 ORDER BY recorded_at, partition, pos LIMIT $5""",  # noqa: S608
-            *_columns(streams),
-            since,
-            known_at,
-            limit,
+            *(*_columns(streams), since, known_at, limit),
         )
         return [to_record(row) for row in rows]
 

@@ -61,6 +61,7 @@ class Inside:
         self._replayer = replayer
         self._client = client
         self._server = server
+        self.port = server.port
         self.channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
         self.calls: Any = ProfileServiceStub(self.channel)
         self.disclosed: Any = DisclosureServiceStub(self.channel)

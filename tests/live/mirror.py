@@ -64,9 +64,9 @@ class Watching:
             if customers is None
             else watches.some(purpose, customers, after, with_verified=True, segment=segment, tells_of=wanted.tells_of)
         )
-        self._responses = Teller(
-            wanted, watches.refused_since, inside.watch_disclosures(), after=after, token_of=TOKENS.token_of, remembered=remembered
-        ).responses(self._noted(looks))
+        told = wanted, watches.refused_since, inside.watch_disclosures(), watches.turns
+        teller = Teller(*told, after=after, token_of=TOKENS.token_of, remembered=remembered)
+        self._responses = teller.responses(self._noted(looks))
 
     async def __aenter__(self) -> "Watching":
         self._task = asyncio.create_task(self._read())

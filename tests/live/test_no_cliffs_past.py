@@ -82,8 +82,10 @@ async def test_many_at_once_and_a_lookup_are_answered_as_of_an_instant(inside: I
     assert (found.member_count, len(found.member_ids)) == (MERGES + 1, LISTED_AT_MOST)
 
 
-@pytest.mark.parametrize("order", ["CHANGE_ORDER_KNOWN", "CHANGE_ORDER_HAPPENED"])
-async def test_pages_of_its_changes_go_on_where_the_one_before_ended(inside: Inside, giant: CustomerRef, order: str) -> None:
+@pytest.mark.parametrize("order", [history_pb2.CHANGE_ORDER_KNOWN, history_pb2.CHANGE_ORDER_HAPPENED])
+async def test_pages_of_its_changes_go_on_where_the_one_before_ended(
+    inside: Inside, giant: CustomerRef, order: history_pb2.ChangeOrder.ValueType
+) -> None:
     history = HistoryServiceStub(inside.channel)
     request = history_pb2.ListProfileChangesRequest(customer=giant, purpose="audit", order=order, page_size=50)
     with counted() as first:

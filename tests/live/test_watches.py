@@ -21,6 +21,7 @@ from services.profile import following, watches
 from services.profile.api import profile, watch, watching
 from services.profile.api.watching import Teller, Wanted, customer_hash
 from services.profile.domain.decided import KnownDecision
+from services.profile.watch_turns import WatchTurns
 from services.stack.stack import Stack
 from shared.events.catalogue import Entry
 from shared.events.consent import Outcome
@@ -211,6 +212,7 @@ async def test_what_waits_for_its_reader_is_looked_at_once_more_when_it_is_sent(
         Wanted(MASK, frozenset(), named=False),
         inside.parts.watches.refused_since,
         inside.watch_disclosures(),
+        WatchTurns(),
         after=None,
         token_of=TOKENS.token_of,
     ).responses(looks)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from services.profile import clusters
 from services.profile.clusters import RINGS_ONE_BY_ONE, joined
-from services.profile.domain.state import Held, State, ever_reachable, reachable
+from services.profile.domain.lineage import ever_reachable
+from services.profile.domain.state import Held, State, reachable
 
 STREAMS = [bytes([number]) for number in range(9)]
 one = st.sampled_from(STREAMS)

@@ -23,6 +23,7 @@ from services.profile.http.answers import Content, found
 from services.profile.http.queries import query_of
 from services.profile.http.resources import Read, as_of_its_events, traits, wanted_by
 from services.profile.profile import Profile
+from services.profile.watch_turns import WatchTurns
 from services.profile.watches import Look
 from shared.events.catalogue import Entry
 from shared.instants import DAY, SECOND
@@ -91,7 +92,7 @@ async def test_a_watcher_is_told_again_exactly_when_more_than_the_clock_is_anoth
     profiles = [seen(history, instant) for instant in at]
     told = [known(one.profile, changed or COMPUTED) for one in profiles]
     news = sum(one != before for before, one in zip([None, *told], told, strict=False))
-    teller = Teller(Wanted(WHOLE, changed, named=True), nobody, KEPT_NOWHERE, after=None, token_of=lambda _: "")
+    teller = Teller(Wanted(WHOLE, changed, named=True), nobody, KEPT_NOWHERE, WatchTurns(), after=None, token_of=lambda _: "")
     assert len([change async for response in teller.responses(looks(profiles)) for change in response.changes]) == news
     if not changed:
         assert len([response async for response in states(looks(profiles), nobody, KEPT_NOWHERE)]) == news

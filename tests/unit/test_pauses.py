@@ -24,7 +24,7 @@ def test_behind_the_last_that_was_read_nothing_is_known_unless_that_is_all() -> 
 
 
 def test_a_walk_is_forgotten_with_the_first_that_comes_to_any_of_its_streams() -> None:
-    pauses = Pauses()
+    pauses = Pauses(lambda _: None)
     for customer in (ANN, BOB):
         pauses.begin(walk(customer), {customer: 1, b"c" * 16: 1})
     pauses.changed([ANN])
@@ -34,7 +34,7 @@ def test_a_walk_is_forgotten_with_the_first_that_comes_to_any_of_its_streams() -
 
 
 def test_of_more_walks_than_are_kept_the_one_that_was_begun_first_goes() -> None:
-    pauses = Pauses()
+    pauses = Pauses(lambda _: None)
     customers = [bytes([number]) * 16 for number in range(WALKS_KEPT + 1)]
     for customer in customers:
         pauses.begin(walk(customer), {customer: 1})

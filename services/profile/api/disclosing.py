@@ -22,7 +22,7 @@ from services.profile.api.masks import mask_of
 from services.profile.api.messages import profile_message
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Refused
-from services.profile.disclosed import Disclosed, Shown, verdict_fact
+from services.profile.disclosed import GIVEN_AT_ONCE, Disclosed, Shown, verdict_fact
 from services.profile.disclosing import Call, Disclosing
 from services.profile.domain.disclosure import plain, withheld_names
 from services.profile.domain.state import LinkedIdentifier
@@ -35,6 +35,7 @@ from services.profile.watches import Look
 from shared.errors import CustomerError, NotPermitted, Unavailable
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
+from shared.pieces import Pieces
 from shared.rpc.callers import named_by
 from shared.rpc.server import Tell
 
@@ -155,8 +156,10 @@ class WatchDisclosures:
     async def give(self, sent: Iterable[tuple[Look, pb.Profile, Profile]]) -> None:
         """All of them by looks for one purpose."""
         by_look: dict[int, tuple[Look, list[Shown]]] = {}
+        pieces = Pieces(GIVEN_AT_ONCE)
         for look, message, profile in sent:
             by_look.setdefault(id(look), (look, []))[1].append(shown_of(message, profile))
+            await pieces.done(1)
         for look, shown in by_look.values():
             await self._disclosed.give_all(self._call, reading_of(look), look.purpose, shown)
 

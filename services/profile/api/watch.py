@@ -48,7 +48,8 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
         self._profiles.purpose(request.purpose)
         customers, unknown = await self._customers(request.customers)
         disclose = WatchDisclosures(self._disclosed, call_of("WatchProfiles", context))
-        teller = Teller(wanted, self._watches.refused_since, disclose, after=after, token_of=resuming.token_of, unknown=unknown)
+        refused_since, turns = self._watches.refused_since, self._watches.turns
+        teller = Teller(wanted, refused_since, disclose, turns, after=after, token_of=resuming.token_of, unknown=unknown)
         looks = self._looks(request, customers if wanted.named else None, after, wanted)
 
         def too_late() -> LimitExceeded:

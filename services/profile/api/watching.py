@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -19,10 +19,12 @@ from services.profile.api.told import REMEMBERED, Told
 from services.profile.batches import Refused, Seen
 from services.profile.following import MARKS, NOTHING, Places, amid, behind
 from services.profile.profile import Profile
+from services.profile.watch_turns import TOLD_AT_ONCE, WatchTurns
 from services.profile.watches import Look, members_of
 from shared.errors import LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text
+from shared.pieces import Pieces
 
 MESSAGE_BYTES = 1024 * 1024  # of changes; a profile alone may be larger
 CHANGES_AT_MOST = 500  # of a message: all of them are looked at once more when it is sent
@@ -82,6 +84,7 @@ class Teller:
         wanted: Wanted,
         refused_since: RefusedSince,
         disclose: WatchDisclosures,
+        turns: WatchTurns,
         *,
         after: Places | None,
         token_of: Callable[[Places], str],
@@ -91,6 +94,7 @@ class Teller:
         self._wanted = wanted
         self._refused_since = refused_since
         self._disclose = disclose
+        self._turns = turns
         self._told = Told(others=after is not None, most=remembered)
         self._token_of = token_of
         self._unknown = unknown
@@ -106,7 +110,7 @@ class Teller:
         part = Part()
         async with aclosing(looks):
             async for look in looks:
-                for looked_at, customer, change, outcome in self._changes(look):
+                for looked_at, customer, change, outcome in await self._changes(look):
                     if change is not None and part.is_full(change):
                         yield self._response(await self._still_shown(part), look)
                         part, self.taken = Part(), self._reached
@@ -119,17 +123,23 @@ class Teller:
                         yield self._response(await self._still_shown(part), look)
                         part, self.taken, self.whole = Part(), look.places, look.places
 
-    def _changes(self, look: Look) -> Iterator[tuple[bytes, bytes, watch_pb2.ProfileChange | None, Seen | Refused]]:
+    async def _changes(self, look: Look) -> list[tuple[bytes, bytes, watch_pb2.ProfileChange | None, Seen | Refused]]:
         """Of each who was looked at the canonical customer, and what there is to tell."""
-        for customer, outcome in look.outcomes.items():
-            yield customer, members_of(outcome)[0], self._change(outcome, look.purpose, old=customer in look.old), outcome
+        found, pieces = [], Pieces(TOLD_AT_ONCE)
+        async with self._turns.of(len(look.outcomes)):
+            for customer, outcome in look.outcomes.items():
+                change = self._change(outcome, look.purpose, old=customer in look.old)
+                found.append((customer, members_of(outcome)[0], change, outcome))
+                await pieces.done(1)
+        return found
 
     async def _still_shown(self, part: Part) -> list[watch_pb2.ProfileChange]:
         """Who is left out is looked at again in a moment, for what she did, and then the watcher hears that she is gone."""
-        await self._disclose.give(part.shown)
-        await self._disclose.refuse(part.refused)
-        shown = {customer for customer, change in part.changes.items() if change.HasField("profile")}
-        refused = await self._refused_since(part.look, shown) if part.look is not None and shown else set[bytes]()
+        async with self._turns.of(len(part.changes)):
+            await self._disclose.give(part.shown)
+            await self._disclose.refuse(part.refused)
+            shown = {customer for customer, change in part.changes.items() if change.HasField("profile")}
+            refused = await self._refused_since(part.look, shown) if part.look is not None and shown else set[bytes]()
         for customer in refused:
             self._told.take_back(customer)
         return [change for customer, change in part.changes.items() if customer not in refused or not change.HasField("profile")]

@@ -1,8 +1,8 @@
 """Which customer answers for which, from the states of their streams. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from services.profile.domain.state import Held, reachable
+from services.profile.domain.state import Held, State, reachable
 
 
 def members_of(stream: bytes, states: Mapping[bytes, Held]) -> frozenset[bytes]:
@@ -27,3 +27,8 @@ def canonicals(streams: Collection[bytes], states: Mapping[bytes, Held]) -> dict
             members = members_of(stream, states)
             found |= dict.fromkeys(members, canonical_of(members, states))
     return found
+
+
+def ever_reachable(states: Iterable[State]) -> set[bytes]:
+    """Streams that edges lead to, also those that were taken back."""
+    return {other for state in states for other in state.edges.values()}

@@ -283,11 +283,6 @@ def reachable(states: Iterable[State]) -> set[bytes]:
     return {other for state in states for merge_id, other in state.edges.items() if merge_id not in state.cut}
 
 
-def ever_reachable(states: Iterable[State]) -> set[bytes]:
-    """Streams that edges lead to, also those that were taken back."""
-    return {other for state in states for other in state.edges.values()}
-
-
 def certainly_reachable(state: State) -> set[bytes]:
     """Streams that edges lead to which more than a match speaks for."""
     return {other for merge_id, other in state.edges.items() if merge_id not in state.cut and merge_id not in state.likely}
