@@ -142,18 +142,27 @@ class Beginnings:
         for interval in reversed(intervals):
             begun = Interval(min(interval.at, now), interval.states)
             found: list[Piece] = []
-            try:
-                for piece in islice(pieces(begun, until, rules, segments, verified_at), left + 1):
-                    found.append(piece)
-                    await turns.done(AT_ONCE)
-            except Exception as error:  # what is told is told from where it went well
-                note(customer, "begin", error)
-                break
+            has_failed = False
+            for piece in _noted(customer, islice(pieces(begun, until, rules, segments, verified_at), left + 1)):
+                if piece is None:  # what is told is told from where it went well
+                    has_failed = True
+                    break
+                found.append(piece)
+                await turns.done(AT_ONCE)
             left -= len(found)
-            if left < 0 or not runs.told(found):  # of an interval that wasn't looked through the end isn't known
+            if has_failed or left < 0 or not runs.told(found):  # of an interval that wasn't looked through the end isn't known
                 break
             until = begun.at
         return {(customer, segment): at for segment, at in runs.began.items()}
+
+
+def _noted(customer: bytes, looks: Iterator[Piece]) -> Iterator[Piece | None]:
+    """None where it fails, and then nothing."""
+    try:
+        yield from looks
+    except Exception as error:
+        note(customer, "begin", error)
+        yield None
 
 
 def _happened_at(record: Record) -> int:

@@ -67,7 +67,7 @@ class LateLooks:
         rows = await late.of(self._pool, {stream}.union(*seen.clusters.values()), until)
         if not rows:  # another process was quicker
             raise Moved
-        prepared = await self._writer.prepare(self._pool, rules, found, seen, why_of(seen, rows, heads), patient=True)
+        prepared = await self._writer.prepare(self._pool, rules, found, seen, why_of(seen, rows, heads))
         async with short_transaction(self._pool) as connection:
             place = await memberships.lock_to_write(connection)
             if (place.rules_version, place.differing) != (found.rules_version, found.differing):

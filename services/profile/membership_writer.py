@@ -58,19 +58,22 @@ class MembershipWriter:
         self._partitions = partitions
         self._clock = clock
 
-    async def prepare(self, pool: Any, rules: Rules, place: Place, seen: Seen, why: Why, *, patient: bool = False) -> Prepared:
-        """Of all segments. Unless it is `patient` it puts off who moves and of whom it takes long to find since when."""
+    async def prepare(self, pool: Any, rules: Rules, place: Place, seen: Seen, why: Why, turns: Pieces | None = None) -> Prepared:
+        """Of all segments. Without `turns` it is patient; else they hear of each look, and it puts off who moves and of whom it takes long
+        to find since when."""
         found = await self._moves(pool, seen, None)
         if not found:
             return Prepared(seen, found)
         causes = await self._causes(pool, seen, found, why)
         by_move = self._why(rules, place, seen, causes, found)
         movers = self._movers(rules, seen, causes, found, by_move, why.followed)
-        put_off = set() if patient else {canonical for canonical, mover in movers.items() if self._beginnings.takes_long(mover)}
+        put_off = (
+            set() if turns is None else {canonical for canonical, mover in movers.items() if self._beginnings.takes_long(mover)}
+        )
         for canonical in put_off:
             del movers[canonical]
         history = self._standings.history(pool, rules)
-        turns = Leisure(AT_ONCE) if patient else Pieces(AT_ONCE)
+        turns = Leisure(AT_ONCE) if turns is None else turns
         since = await self._beginnings.of(history, LogReader(pool), rules, movers, self._clock(), turns)
         changes = [
             change_of(move, by_move[move], since.get((move.customer, move.segment), by_move[move].valid_at), rules.version)

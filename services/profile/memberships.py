@@ -6,7 +6,7 @@ nothing to do and the log isn't read.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -19,13 +19,16 @@ from services.profile.domain.membership import differing
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import SHIPPED_RULES
 from services.profile.domain.segments import only
+from services.profile.due import due_first
 from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, partition_name
 from services.profile.hub import Hub
 from services.profile.late import LateLooks, put_off, why_of
 from services.profile.membership_writer import MembershipWriter, Moved, Prepared
+from services.profile.portions import Looks, Portion, TooMany
 from services.profile.standings import RulesChanged, Standings
 from services.profile.tables import late, memberships
 from services.profile.tables.consents import Consents
+from services.profile.tables.due import soonest_due
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.late import OF_CONSENT, OF_NO_LOG, Late
 from services.profile.tables.memberships import Place
@@ -36,7 +39,7 @@ from shared.store.pool import short_transaction
 from shared.telemetry import logger
 from shared.waiting import wait_for_news
 
-PAGE_CUSTOMERS: Final = 250  # of those that are looked at for time, rules or consent, in one transaction
+PAGE_CUSTOMERS: Final = 250  # of those that are looked at for time or rules, in one transaction
 LOOKS_AGAIN_S: Final = 5.0  # at the longest, whatever is due: clocks are set
 GATHERING_S: Final = 0.05  # what comes within it is looked at together
 
@@ -72,6 +75,7 @@ class Keeper:
         self._is_folding = is_folding
         self.late = LateLooks(pool, standings, self._writer, rulebook, self._looked_at_late)
         self._news = asyncio.Event()
+        self._followed, self._due = Portion(news.PAGE_STREAMS), Portion(PAGE_CUSTOMERS)
         self._names = [looked_at(name) for name in (*map(partition_name, range(partitions)), CONSENT)]
         self._moved: set[bytes] = set()  # whoever follows them isn't told yet
         self._told: list[int] = []
@@ -102,13 +106,25 @@ class Keeper:
         if rules is self._resting_under:
             return False
         try:
-            more = await self._follow(rules) | await self._fill(rules) | await self._pass_time(rules)
+            more = await self._portion(self._due, self._pass_time, rules)
+            more |= await self._portion(self._followed, self._follow, rules)
+            more |= await self._fill(rules)
         except (RulesChanged, Moved):
             more = True
         except _Overtaken:
             await asyncio.sleep(LOOKS_AGAIN_S)
             return False
         await self._tell()
+        return more
+
+    async def _portion(self, portion: Portion, look: Callable[[Rules, int, Looks], Awaitable[bool]], rules: Rules) -> bool:
+        looks = portion.looks()
+        try:
+            more = await look(rules, portion.size, looks)
+        except TooMany:
+            portion.did_not_fit()
+            return True
+        portion.fitted(looks)
         return more
 
     async def _tell(self) -> None:
@@ -132,17 +148,17 @@ class Keeper:
     async def _patience_s(self) -> float:
         if self._resting_under is self._rulebook.rules:
             return LOOKS_AGAIN_S
-        soonest = await memberships.soonest_due(self._pool)
+        soonest = await soonest_due(self._pool)
         return LOOKS_AGAIN_S if soonest is None else min(max((soonest - self._clock()) / SECOND, 0.0), LOOKS_AGAIN_S)
 
-    async def _follow(self, rules: Rules) -> bool:
+    async def _follow(self, rules: Rules, at_most: int, looks: Looks) -> bool:
         place, now = await self._begun(rules), self._clock()
-        page = await news.page(self._pool, await memberships.heads(self._pool))
-        decided, consent = await self._decided(rules, place)
+        page = await news.page(self._pool, await memberships.heads(self._pool), at_most)
+        decided, consent = await self._decided(rules, place, at_most)
         if page.moved or consent != place.consent:
             decision = Late(customer=b"", partition=OF_CONSENT, pos=place.consent + 1, cause=DECIDED, valid_at=now)
             rows = {stream: msgspec.structs.replace(decision, customer=stream) for stream in decided} | dict(page.rows)
-            prepared, left = await self._prepared(rules, place, rows, page.heads)
+            prepared, left = await self._prepared(rules, place, rows, page.heads, looks)
             async with self._writing(place) as (connection, locked):
                 moved = await self._writer.write(connection, locked, prepared)
                 await late.put(connection, left)
@@ -150,7 +166,7 @@ class Keeper:
                 await memberships.move_to(connection, msgspec.structs.replace(locked, consent=consent))
             self._told_of(moved, left)
         await self._advance(page.heads, consent)
-        return page.more
+        return page.more or consent < self._progress.applied(CONSENT)
 
     @asynccontextmanager
     async def _writing(self, found: Place) -> AsyncIterator[tuple[Any, Place]]:
@@ -162,14 +178,14 @@ class Keeper:
             yield connection, place
 
     async def _prepared(
-        self, rules: Rules, place: Place, rows: Mapping[bytes, Late], heads: Mapping[int, int]
+        self, rules: Rules, place: Place, rows: Mapping[bytes, Late], heads: Mapping[int, int], looks: Looks
     ) -> tuple[Prepared, list[Late]]:
         """And of the rows, by stream, those that are put off: of who is late already, or would take long."""
         waiting = await late.customers(self._pool)
         seen = await self._standings.look(self._pool, rules, rules.segments, rows.keys() - waiting, patient=False)
         are_late = {canonical for canonical, cluster in seen.clusters.items() if not waiting.isdisjoint(cluster)}
         why = why_of(seen, [row for stream, row in rows.items() if stream not in waiting], heads)
-        prepared = await self._writer.prepare(self._pool, rules, place, seen.without(are_late), why)
+        prepared = await self._writer.prepare(self._pool, rules, place, seen.without(are_late), why, looks)
         return prepared, put_off(rows, waiting, seen, are_late.union(prepared.put_off))
 
     async def _advance(self, heads: Mapping[int, int], consent: int) -> None:
@@ -200,14 +216,14 @@ class Keeper:
             await memberships.move_to(connection, new)
         return new
 
-    async def _decided(self, rules: Rules, place: Place) -> tuple[set[bytes], int]:
+    async def _decided(self, rules: Rules, place: Place, at_most: int) -> tuple[set[bytes], int]:
         """Customers of whom a choice between values may be another, because they decided something; and up to where."""
         applied = self._progress.applied(CONSENT)
         if not rules.verifying or rules.segments is None or applied <= place.consent:
             return set(), max(applied, place.consent)
-        rows = await Consents(self._pool, self._partitions).decided_after(place.consent, applied, PAGE_CUSTOMERS)
+        rows = await Consents(self._pool, self._partitions).decided_after(place.consent, applied, at_most)
         customers = await Identifiers(self._pool, self._partitions).customers_of({value_hash for _, value_hash in rows})
-        return set(customers.values()), rows[-1][0] if len(rows) >= PAGE_CUSTOMERS else applied
+        return set(customers.values()), rows[-1][0] if len(rows) >= at_most else applied
 
     async def _fill(self, rules: Rules) -> bool:
         """A page of everybody, by rules that are new."""
@@ -251,17 +267,18 @@ class Keeper:
         if rules.segments is None:
             self._resting_under = rules
 
-    async def _pass_time(self, rules: Rules) -> bool:
-        place, due = await memberships.place(self._pool), await memberships.due_by(self._pool, self._clock(), PAGE_CUSTOMERS)
+    async def _pass_time(self, rules: Rules, at_most: int, looks: Looks) -> bool:
+        place, heads = await memberships.place(self._pool), await memberships.heads(self._pool)
         if place.rules_version != rules.version:
             return True
+        due = await due_first(self._pool, heads, self._clock(), self._partitions, at_most)
         if not due:
             return False
         rows = {one: Late(customer=one, partition=OF_NO_LOG, cause=TIME, valid_at=at) for one, at in due.items()}
-        prepared, left = await self._prepared(rules, place, rows, await memberships.heads(self._pool))
+        prepared, left = await self._prepared(rules, place, rows, heads, looks)
         async with self._writing(place) as (connection, locked):
             await memberships.set_due(connection, dict.fromkeys(due))
             moved = await self._writer.write(connection, locked, prepared)
             await late.put(connection, left)
         self._told_of(moved, left)
-        return len(due) >= PAGE_CUSTOMERS
+        return len(due) >= at_most

@@ -23,12 +23,12 @@ class Page(msgspec.Struct, frozen=True):
     more: bool
 
 
-async def page(pool: Any, heads: Mapping[int, int]) -> Page:
-    """From these positions on."""
+async def page(pool: Any, heads: Mapping[int, int], streams: int = PAGE_STREAMS) -> Page:
+    """From these positions on; of so many streams of each partition."""
     reader, rows, moved, more = LogReader(pool), dict[bytes, Late](), dict[int, int](), False
     for partition, first in heads.items():
         found = await reader.changes(partition, first, PAGE_EVENTS)
-        taken = _of_few_streams(found)
+        taken = _of_few_streams(found, streams)
         counted = Counter(stream for _, stream in taken)
         for pos, stream in reversed(taken):
             rows[stream] = Late(customer=stream, partition=partition, pos=pos, events=counted[stream])
@@ -38,11 +38,11 @@ async def page(pool: Any, heads: Mapping[int, int]) -> Page:
     return Page(rows, dict(heads) | moved, moved, more)
 
 
-def _of_few_streams(found: Sequence[tuple[int, bytes]]) -> Sequence[tuple[int, bytes]]:
+def _of_few_streams(found: Sequence[tuple[int, bytes]], at_most: int) -> Sequence[tuple[int, bytes]]:
     """The first of them."""
     streams = set[bytes]()
     for number, (_, stream) in enumerate(found):
         streams.add(stream)
-        if len(streams) > PAGE_STREAMS:
+        if len(streams) > at_most:
             return found[:number]
     return found

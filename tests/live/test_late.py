@@ -71,13 +71,13 @@ class Meddling:
         self._town, self._random, self._prepare = town, random, prepare
         self._is_meddling = False
 
-    async def prepare(self, *asked: Any, patient: bool = False) -> Prepared:
-        found = await self._prepare(*asked, patient=patient)
+    async def prepare(self, *asked: Any, **turns: Any) -> Prepared:
+        found = await self._prepare(*asked, **turns)
         if self._is_meddling or self._random.random() < 0.5:
             return found
         self._is_meddling, keeper = True, self._town.inside.parts.keeper
         try:
-            await self._random.choice([self._town.live, keeper.step if patient else keeper.late.step, keeper.step])()
+            await self._random.choice([self._town.live, keeper.late.step if turns else keeper.step, keeper.step])()
         finally:
             self._is_meddling = False
         return found

@@ -19,6 +19,7 @@ from services.profile.composition import ProfileSettings, compose
 from services.profile.domain.golden import golden_record
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
+from services.profile.portions import Looks
 from services.stack.settings import whole_environment
 from services.stack.stack import Stack
 from shared.config import read_settings
@@ -332,7 +333,7 @@ async def test_an_event_that_comes_while_time_is_looked_at_is_the_cause_of_what_
     moved, read = streams
     late = identified(moved, keys[moved], 3, city="Kiel")
     await inside.record([late, identified(read, keys[read], 3, city="Bremen")])
-    await parts.keeper._pass_time(parts.rulebook.rules)
+    await parts.keeper._pass_time(parts.rulebook.rules, 10, Looks(None))
     await caught_up(parts.keeper)
     [entered] = await parts.memberships.changes("kiel", [moved], END_OF_TIME, 5)
     assert (entered.entered, entered.cause, entered.event_id) == (True, "event", late.event_id)

@@ -14,6 +14,7 @@ from services.profile.api.segments import SegmentApi
 from services.profile.domain.golden import golden_record
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import standing
+from services.profile.portions import Looks
 from shared.errors import Unavailable
 from shared.ids import to_text
 from shared.instants import END_OF_TIME, now_us
@@ -134,7 +135,7 @@ async def test_who_is_looked_at_and_how_far_that_is_follows_from_what_differs(
     await caught_up(parts.keeper)
     monkeypatch.setattr(memberships, "PAGE_CUSTOMERS", 2)
     await activated(parts, command(document("Kiel", title="The same")))
-    await parts.keeper._follow(parts.rulebook.rules)
+    await parts.keeper._follow(parts.rulebook.rules, 100, Looks(None))
     assert (await parts.memberships.place()).customers == 0, "nobody is looked at"
     assert await town.listed() == {"buyers", "late", "town"}
 
@@ -158,7 +159,7 @@ async def test_who_is_looked_at_and_how_far_that_is_follows_from_what_differs(
 
     order = tracked(town.streams[0], town.keys[town.streams[0]], now_us())
     await activated(parts, command(document("Kiel")))
-    await parts.keeper._follow(parts.rulebook.rules)
+    await parts.keeper._follow(parts.rulebook.rules, 100, Looks(None))
     await inside.record([order])
     await caught_up(parts.keeper)
     assert await history(inside, "buyers", town.streams[0]) in ([(True, "event")], []), "not by rules that leave it alone"

@@ -181,17 +181,6 @@ async def set_due_by(connection: Any, due: Mapping[bytes, int]) -> None:
     )
 
 
-async def due_by(pool: Any, now: int, at_most: int) -> dict[bytes, int]:
-    """{customer: when}, the earliest."""
-    rows = await pool.fetch("SELECT customer, due_at FROM segment_due WHERE due_at <= $1 ORDER BY due_at LIMIT $2", now, at_most)
-    return {row["customer"]: row["due_at"] for row in rows}
-
-
-async def soonest_due(pool: Any) -> int | None:
-    found: int | None = await pool.fetchval("SELECT min(due_at) FROM segment_due")
-    return found
-
-
 async def newest(pool: Any) -> int:
     """The number of the newest change."""
     return int(await pool.fetchval("SELECT coalesce(max(number), 0) FROM segment_changes"))
