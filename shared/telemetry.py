@@ -23,6 +23,13 @@ EVENTS_PARKED = Counter("c360_events_parked", "Events that could not be applied 
 EVENTS_REPLAYED = Counter("c360_events_replayed", "Parked ones that were applied after all", ["service"])
 CONSUMER_HALTED = Gauge("c360_consumer_halted", "1: this consumer stopped and waits for people", ["consumer"])
 CUSTOMERS_FAILED = Counter("c360_customers_failed", "Looks at a customer of whom no answer can be made: an alarm", ["doing"])
+SEGMENTS_BEHIND_EVENTS = Gauge(
+    "c360_segments_behind_events", "Events that profile has applied and memberships don't follow from yet"
+)
+SEGMENTS_BEHIND_SECONDS = Gauge(
+    "c360_segments_behind_seconds",
+    "How long ago the first of them was recorded, or somebody was due by time: an alarm when it lasts",
+)
 EVENTS_SUPPRESSED = Counter("c360_events_suppressed", "Events dropped because they are about an erased person")
 SIGNALS_REFUSED = Counter("c360_signals_refused", "What events say of a person's choice and nobody can read", ["reason"])
 ENVELOPES_BROKEN = Counter("c360_envelopes_broken", "Envelopes that a live key does not open: altered, or moved")

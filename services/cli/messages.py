@@ -148,3 +148,11 @@ def _number(value: float) -> int | float | str:
     if not math.isfinite(value):
         return str(value)
     return int(value) if value.is_integer() and abs(value) <= EXACT_INTEGER_AT_MOST else value
+
+
+def behind(answer: Any) -> str:
+    """How far memberships are behind; empty where they aren't."""
+    if not answer.HasField("lag"):
+        return ""
+    since = f", since {answer.lag.begin_time.ToJsonString()}" if answer.lag.HasField("begin_time") else ""
+    return f"behind what profiles say by {answer.lag.events:,} events{since}"

@@ -78,19 +78,22 @@ def list_segments(
 
     asked = segment_pb2.ListSegmentsRequest(purpose=purpose, at_least_as_fresh=messages.positions(fresh))
     with _segments() as stub:
-        progress = ""
+        progress = behind = ""
 
         def call(request: Any, timeout: float) -> Any:
-            nonlocal progress
+            nonlocal progress, behind
             answer = stub.ListSegments(request, timeout=timeout)
             looked_at = f"{answer.looked_at_customers:,} of {answer.customers:,}" if answer.customers else "not yet any"
             progress = "" if answer.settled else looked_at
+            behind = messages.behind(answer)
             return answer
 
         found = list(_plain(paging.entries(call, asked, "segments", limit, timeout_s)))
     if progress:
         waiting = ", ".join(one["name"] for one in found if not one["settled"])
         render.note(f"by the rules in force {progress} customers were looked at for: {waiting}")
+    if behind:
+        render.note(behind)
     _show(found, as_json, "Segments", {"segment": "name", "customers": "size", "when": "when", "title": "title"})
 
 

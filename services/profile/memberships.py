@@ -22,6 +22,7 @@ from services.profile.domain.segments import only
 from services.profile.due import due_first
 from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, partition_name
 from services.profile.hub import Hub
+from services.profile.lag import Lag, lag_of, show
 from services.profile.late import LateLooks, put_off, why_of
 from services.profile.membership_writer import MembershipWriter, Moved, Prepared
 from services.profile.portions import Looks, Portion, TooMany
@@ -100,6 +101,9 @@ class Keeper:
         names = [partition_name(partition) for partition in range(self._partitions)] + [CONSENT] * (CONSENT in logs)
         await self._progress.wait_all([(looked_at(name), self._progress.applied(name)) for name in names], timeout_s)
 
+    async def lag(self) -> Lag | None:
+        return await lag_of(self._pool, self._progress, self._rulebook.rules, self._partitions, self._clock())
+
     async def step(self) -> bool:
         """Whether there is more to do at once."""
         rules = self._rulebook.rules
@@ -115,6 +119,7 @@ class Keeper:
             await asyncio.sleep(LOOKS_AGAIN_S)
             return False
         await self._tell()
+        show(await self.lag(), self._clock())
         return more
 
     async def _portion(self, portion: Portion, look: Callable[[Rules, int, Looks], Awaitable[bool]], rules: Rules) -> bool:

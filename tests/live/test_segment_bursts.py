@@ -1,16 +1,21 @@
 """While the keeper is behind the log, time passes for whoever the log has nothing new of: no step is longer than it may be."""
 
 import asyncio
+from typing import Any
 
 import pytest
+from c360.profile.v1 import segment_pb2 as pb
+from prometheus_client import REGISTRY
 
 from services.profile.domain.expressions.language import instant_of
 from services.profile.memberships import Keeper
 from services.profile.portions import Looks, Portion
-from shared.instants import SECOND, now_us
+from services.profile.tables.memberships import set_due
+from shared.instants import SECOND, from_timestamp, now_us
 from tests.live.inside import Inside, founded, identified, new_id, tracked
 from tests.live.test_profile_rules import activated, command
-from tests.live.test_segments import caught_up, inside
+from tests.live.test_segments import PATIENCE_S, Deadline, caught_up, inside
+from tests.live.test_segments_settling import Town, document, town_of
 
 __all__ = ["inside"]
 RULES = """{"computed": {"recent": {"of": "event.name == 'Order Completed'", "aggregate": "count", "window": "2s"},
@@ -75,3 +80,49 @@ async def test_time_passes_for_others_while_a_burst_is_followed(inside: Inside, 
         most = max(most, looks)
     assert LOOKS_A_STEP // 2 < most <= LOOKS_A_STEP + 1
     assert (await parts.memberships.sizes()) == {"regulars": BURST}
+
+
+async def lags(town: Town) -> list[pb.MembershipLag]:
+    """As each answer with what is written says it, in which all are one."""
+    asked: Any = {"purpose": town.purpose, "segment": "town"}
+    wait = Deadline(PATIENCE_S)
+    answers: list[Any] = [
+        await town.api.ListSegments(pb.ListSegmentsRequest(purpose=town.purpose), wait),
+        await town.api.ListSegmentMembers(pb.ListSegmentMembersRequest(**asked), wait),
+        await town.api.ListSegmentSizes(pb.ListSegmentSizesRequest(**asked), wait),
+        await town.api.ListMembershipChanges(pb.ListMembershipChangesRequest(**asked), wait),
+    ]
+    assert answers[0].settled, "by the rules"
+    assert all(one.HasField("lag") is answers[0].HasField("lag") for one in answers)
+    return [one.lag for one in answers if one.HasField("lag")]
+
+
+async def test_answers_and_metrics_say_how_far_behind_memberships_are(inside: Inside) -> None:
+    town, keeper = await town_of(inside), inside.parts.keeper
+    await activated(inside.parts, command(document("Kiel")))
+    await caught_up(keeper)
+    assert await lags(town) == []
+    began = now_us()
+    await inside.record(identified(stream, town.keys[stream], 1, city="Kiel") for stream in town.streams)
+    for lag in await lags(town):
+        assert (lag.events, began <= from_timestamp(lag.begin_time) <= now_us()) == (len(town.streams), True)
+    keeper._followed = Portion(1)
+    await keeper.step()  # of one stream of each partition
+    events = REGISTRY.get_sample_value("c360_segments_behind_events")
+    assert events
+    assert [lag.events for lag in await lags(town)] == [events] * 4
+    assert (REGISTRY.get_sample_value("c360_segments_behind_seconds") or 0) > 0
+    await caught_up(keeper)
+    assert await lags(town) == []
+    assert REGISTRY.get_sample_value("c360_segments_behind_events") == 0
+    assert REGISTRY.get_sample_value("c360_segments_behind_seconds") == 0
+
+
+async def test_who_is_due_by_time_and_was_not_looked_at_is_said_to_be_behind(inside: Inside) -> None:
+    town, keeper = await town_of(inside), inside.parts.keeper
+    await activated(inside.parts, command(document("Kiel")))
+    await caught_up(keeper)
+    await set_due(keeper._pool, {town.streams[0]: 5 * SECOND})
+    assert [(lag.events, from_timestamp(lag.begin_time)) for lag in await lags(town)] == [(0, 5 * SECOND)] * 4
+    await caught_up(keeper)
+    assert await lags(town) == []

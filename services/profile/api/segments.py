@@ -11,7 +11,7 @@ from c360.profile.v1 import segment_pb2_grpc
 from services.profile.api.asking import customer_of, instant_for, instant_of
 from services.profile.api.choices import rules_choice
 from services.profile.api.disclosing import BulkDisclosures, call_of, shown_about
-from services.profile.api.membership_messages import change_message
+from services.profile.api.membership_messages import change_message, lag_message
 from services.profile.api.places import Places
 from services.profile.api.segment_sizes import size_message, steps_of
 from services.profile.app import Instant, Profiles
@@ -73,6 +73,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         await self._fresh(request, context)
         in_force = self._rulebook.in_force
         purpose = self._profiles.purpose(request.purpose) if request.purpose else None
+        lag = await self._keeper.lag()
         place = await self._memberships.place()
         sizes = await self._memberships.sizes() if purpose else {}
         unsettled = self._unsettled(in_force.rules, place, await self._memberships.place())
@@ -94,6 +95,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             next_page_token=token,
             rules_version=in_force.version,
             settled=not unsettled,
+            lag=lag_message(lag),
             **(_progress(in_force.rules, place) if unsettled else {}),
         )
 
@@ -102,13 +104,13 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         await self._fresh(request, context)
         purpose = self._purpose(request.segment, request.purpose)
         first = max(asked.first, page.after[0] + asked.step) if page.after else asked.first
-        rows = instants(first, asked.last, asked.step, page.wanted)
+        rows, lag = instants(first, asked.last, asked.step, page.wanted), await self._keeper.lag()
         grown = await self._memberships.grown(request.segment, rows) if rows else {}
         seen = seen_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
         found, token = page.cut(
             sizes(rows, grown, await self._memberships.settlings(request.segment), seen.get), lambda one: (one.at, b"")
         )
-        return pb.ListSegmentSizesResponse(sizes=map(size_message, found), next_page_token=token)
+        return pb.ListSegmentSizesResponse(sizes=map(size_message, found), next_page_token=token, lag=lag_message(lag))
 
     async def ListSegmentMembers(self, request: pb.ListSegmentMembersRequest, context: Any) -> pb.ListSegmentMembersResponse:
         page, asked, choice = Page(request, BY_PLACE), instant_of(self._profiles, request), rules_choice(request.rules)
@@ -119,7 +121,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         after = b"" if page.after is None else self._places.open(page.after, request.segment)
         rules = self._rulebook.rules
         place = await self._settled(request.segment, rules, seconds_left(context))
-        rows = await self._memberships.members(request.segment, after, page.wanted)
+        lag, rows = await self._keeper.lag(), await self._memberships.members(request.segment, after, page.wanted)
         await self._settled(request.segment, rules, 0, place)  # others that came into force meanwhile had written some of them
         found, token = page.cut(rows, lambda one: self._places.seal(one.customer, request.segment))
         with noted() as reading:
@@ -131,7 +133,8 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         ]
         disclose = BulkDisclosures(self._disclosed, call_of("ListSegmentMembers", context), purpose)
         await disclose.give(reading, {customer: [f"segment:{request.segment}"] for customer in judged})
-        return pb.ListSegmentMembersResponse(members=shown, withheld_count=len(found) - len(shown), next_page_token=token)
+        withheld = len(found) - len(shown)
+        return pb.ListSegmentMembersResponse(members=shown, withheld_count=withheld, next_page_token=token, lag=lag_message(lag))
 
     async def _members_then(
         self, request: pb.ListSegmentMembersRequest, page: Page[bytes], instant: Instant, choice: RulesChoice, call: Call
@@ -192,7 +195,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
     ) -> tuple[set[bytes], pb.ListMembershipChangesResponse]:
         """And who of those on the page may be told of; `of`: nobody for everybody."""
         before = page.after[0] if page.after else END_OF_TIME
-        rows = await self._memberships.changes(request.segment, of, before, page.wanted)
+        lag, rows = await self._keeper.lag(), await self._memberships.changes(request.segment, of, before, page.wanted)
         found, token = page.cut(rows, lambda one: (one.number, b""))
         permitted = await self._listed.permitted({one.customer for one in found}, purpose)
         told = told_by([one.rules for one in self._rulebook.activations], request.segment, purpose.may_see)
@@ -200,7 +203,9 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
             change_message(one) for one in found if one.customer in permitted and told(one.rules_version, one.cause == "rules")
         ]
         withheld = len(found) - len(shown)
-        return permitted, pb.ListMembershipChangesResponse(changes=shown, withheld_count=withheld, next_page_token=token)
+        return permitted, pb.ListMembershipChangesResponse(
+            changes=shown, withheld_count=withheld, next_page_token=token, lag=lag_message(lag)
+        )
 
     async def GetMembership(self, request: pb.GetMembershipRequest, context: Any) -> pb.GetMembershipResponse:
         asked, choice = instant_of(self._profiles, request), rules_choice(request.rules)

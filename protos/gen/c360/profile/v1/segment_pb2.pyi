@@ -70,12 +70,13 @@ class ListSegmentsResponse(_message.Message):
     SETTLED_FIELD_NUMBER: _builtins.int
     LOOKED_AT_CUSTOMERS_FIELD_NUMBER: _builtins.int
     CUSTOMERS_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     rules_version: _builtins.int
     """The version of the rules in force, which define them."""
     settled: _builtins.bool
-    """Whether everybody was looked at by these rules, for all segments."""
+    """Whether everybody was looked at by these rules, for all segments. What happened since may be behind all the same: that is in lag."""
     looked_at_customers: _builtins.int
     """Until then, how many customers were looked at, of about so many (customers): 0 before that began. Merged ones count one by one."""
     customers: _builtins.int
@@ -83,6 +84,10 @@ class ListSegmentsResponse(_message.Message):
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Segment]:
         """By name."""
+
+    @_builtins.property
+    def lag(self) -> Global___MembershipLag:
+        """Absent when sizes lack nothing that profile has applied, and nobody who is due by time."""
 
     def __init__(
         self,
@@ -93,14 +98,47 @@ class ListSegmentsResponse(_message.Message):
         settled: _builtins.bool = ...,
         looked_at_customers: _builtins.int = ...,
         customers: _builtins.int = ...,
+        lag: Global___MembershipLag | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "looked_at_customers", b"looked_at_customers", "next_page_token", b"next_page_token", "rules_version", b"rules_version", "segments", b"segments", "settled", b"settled"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customers", b"customers", "lag", b"lag", "looked_at_customers", b"looked_at_customers", "next_page_token", b"next_page_token", "rules_version", b"rules_version", "segments", b"segments", "settled", b"settled"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSegmentsResponse: _TypeAlias = ListSegmentsResponse  # noqa: Y015
+
+@_typing.final
+class MembershipLag(_message.Message):
+    """MembershipLag says how far what is written of members, sizes and changes is behind what a profile says. Whoever needs what isn't in it
+    yet asks with at_least_as_fresh, or asks GetMembership, which is behind nothing.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    events: _builtins.int
+    """How many events and decisions profile has applied that memberships don't follow from yet."""
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """When the first of these events was recorded, or somebody was due to enter or leave by time who wasn't looked at since; the earlier
+        of the two. Absent where only decisions are behind.
+        """
+
+    def __init__(
+        self,
+        *,
+        events: _builtins.int = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "events", b"events"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MembershipLag: _TypeAlias = MembershipLag  # noqa: Y015
 
 @_typing.final
 class Segment(_message.Message):
@@ -216,6 +254,7 @@ class ListSegmentMembersResponse(_message.Message):
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     UNKNOWN_COUNT_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
     withheld_count: _builtins.int
     """How many of this page were left out because they don't permit the purpose."""
     next_page_token: _builtins.str
@@ -230,6 +269,10 @@ class ListSegmentMembersResponse(_message.Message):
         empty and yet not the last.
         """
 
+    @_builtins.property
+    def lag(self) -> Global___MembershipLag:
+        """Absent when it is asked of an instant or other rules, or the members of now lack nothing that profile has applied, and nobody who is due by time."""
+
     def __init__(
         self,
         *,
@@ -237,10 +280,11 @@ class ListSegmentMembersResponse(_message.Message):
         withheld_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
         unknown_count: _builtins.int = ...,
+        lag: Global___MembershipLag | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["members", b"members", "next_page_token", b"next_page_token", "unknown_count", b"unknown_count", "withheld_count", b"withheld_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "members", b"members", "next_page_token", b"next_page_token", "unknown_count", b"unknown_count", "withheld_count", b"withheld_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -338,6 +382,7 @@ class ListMembershipChangesResponse(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     WITHHELD_COUNT_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
     withheld_count: _builtins.int
     """How many of this page were left out because the customer doesn't permit the purpose, or the purpose may not see what the
     condition of then looked at.
@@ -348,16 +393,21 @@ class ListMembershipChangesResponse(_message.Message):
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___MembershipChange]:
         """Latest first."""
 
+    @_builtins.property
+    def lag(self) -> Global___MembershipLag:
+        """Absent when changes lack nothing that profile has applied, and nobody who is due by time."""
+
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___MembershipChange] | None = ...,
         withheld_count: _builtins.int = ...,
         next_page_token: _builtins.str = ...,
+        lag: Global___MembershipLag | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "next_page_token", b"next_page_token", "withheld_count", b"withheld_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "lag", b"lag", "next_page_token", b"next_page_token", "withheld_count", b"withheld_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,21 +535,27 @@ class ListSegmentSizesResponse(_message.Message):
 
     SIZES_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    LAG_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty on the last page."""
     @_builtins.property
     def sizes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentSize]:
         """Earliest first."""
 
+    @_builtins.property
+    def lag(self) -> Global___MembershipLag:
+        """Absent when sizes lack nothing that profile has applied, and nobody who is due by time."""
+
     def __init__(
         self,
         *,
         sizes: _abc.Iterable[Global___SegmentSize] | None = ...,
         next_page_token: _builtins.str = ...,
+        lag: Global___MembershipLag | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "sizes", b"sizes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lag", b"lag", "next_page_token", b"next_page_token", "sizes", b"sizes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
