@@ -134,13 +134,12 @@ class Beginnings:
     ) -> dict[tuple[bytes, str], int]:
         if rules.segments is None:
             return {}
-        segments = only(rules.segments, mover.wanted)
         states = (state for interval in intervals for state in interval.states.values())
         confirmations = await self._chooser.confirmations(unconfirmed(states, rules))
         verified_at = {value: made[0].decided_at for value, made in confirmations.items()}
         runs, until, left = Runs(mover.wanted), now + 1, LOOKS_AT_MOST
         for interval in reversed(intervals):
-            begun = Interval(min(interval.at, now), interval.states)
+            begun, segments = Interval(min(interval.at, now), interval.states), only(rules.segments, runs.open)
             found: list[Piece] = []
             has_failed = False
             for piece in _noted(customer, islice(pieces(begun, until, rules, segments, verified_at), left + 1)):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, cast
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ from services.profile.domain.golden import golden_record, unconfirmed
 from services.profile.domain.lineage import canonicals
 from services.profile.domain.membership import Standing, by_events_alone, moves, standing, standing_by
 from services.profile.domain.rules_document import RulesDocument, rules_of
+from services.profile.domain.segments import members
 from services.profile.domain.state import Held
 from services.profile.tables.history import History
 from services.profile.tables.rulebook import Activation
@@ -245,7 +247,7 @@ async def since(heard: Pieces, work: Turns) -> int:
     teller.commit()
     mover = Mover(await kept.held(), {"many": True})
     log, now = cast(LogReader, kept.past.log), START + 12 * SECOND
-    with patch.object(History, "add", work.of(History.add)), patch.object(runs, "standing_by", work.of(standing_by)):
+    with patch.object(History, "add", work.of(History.add)), patch.object(runs, "members", work.of(members)):
         found = await kept.beginnings.of(kept.history, log, kept.rules, {CUSTOMERS[0]: mover}, now, heard)
     return found[CUSTOMERS[0], "many"] - START
 
@@ -265,3 +267,26 @@ async def test_others_have_their_turn_while_many_events_of_one_instant_are_folde
 async def test_who_would_be_looked_at_too_often_may_be_in_for_longer_than_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beginnings, "LOOKS_AT_MOST", 4)
     assert await since(Pieces(AT_ONCE), Turns()) == 6 * SECOND
+
+
+@given(life=lives, at=st.integers(START, START + 20 * SECOND))
+def test_at_each_instant_those_conditions_alone_are_asked_that_may_have_changed_and_all_are_known(life: Life, at: int) -> None:
+    asyncio.run(pieces_are_what_looking_at_all_gives(life, at))
+
+
+async def pieces_are_what_looking_at_all_gives(life: Life, at: int) -> None:
+    kept = Kept(WITHOUT_CONFIRMING, 500)
+    teller, now = Teller(kept.past), START + 12 * SECOND
+    for _, known in life:
+        for step in known:
+            play(kept, teller, step, now)
+    teller.commit()
+    states = {member: one.state for member, one in (await kept.held()).items()}
+    segments = kept.rules.segments
+    if not states or segments is None:
+        return
+    asked = runs.Interval(START + 12 * SECOND, states)
+    found = list(runs.pieces(asked, at + 20 * SECOND, kept.rules, segments, {}))
+    for (begin, names), (end, _) in pairwise([*found, (at + 20 * SECOND, frozenset())]):
+        for instant in (begin, (begin + end) // 2, end - 1):
+            assert standing_by(states, kept.rules, segments, (), instant).segments == names

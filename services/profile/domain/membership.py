@@ -1,16 +1,17 @@
 """Who is in which segments, and what has to change of what was written of it. Pure."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from services.profile.domain.computed.aggregates import values
+from services.profile.domain.computed.occurrences import Kept
 from services.profile.domain.computed.take import join
 from services.profile.domain.expressions.tree import EVERY_FIELD
 from services.profile.domain.golden import COMPUTED, GoldenRecord, GoldenTrait, VerifiedValue, surviving
 from services.profile.domain.rules import Rules
-from services.profile.domain.segments import Condition, Known, Segments, members, next_change, only
+from services.profile.domain.segments import Condition, Known, Segments, members, next_change, only, used
 from services.profile.domain.state import State
 
 NOWHERE: Final[frozenset[str]] = frozenset()
@@ -40,9 +41,15 @@ def standing_by(
     states: dict[bytes, State], rules: Rules, segments: Segments, verified: Collection[VerifiedValue], at: int
 ) -> Standing:
     """As `standing`, of `segments` of these rules; of the golden record no more is made than they look at."""
+    return _standing(states.values(), looked_at_of(states, rules, segments, verified), segments, at)
+
+
+def looked_at_of(
+    states: dict[bytes, State], rules: Rules, segments: Segments, verified: Collection[VerifiedValue]
+) -> dict[str, GoldenTrait]:
+    """What these segments look at of the golden record, but for computed traits: the same at every instant."""
     names = frozenset[str]().union(*(one.sent for one in segments.conditions.values()))
-    record = surviving(states, rules, verified, None if EVERY_FIELD in names else names)
-    return _standing(states.values(), record, segments, at)
+    return surviving(states, rules, verified, None if EVERY_FIELD in names else names)
 
 
 def standing_in(segment: str, states: Iterable[State], record: GoldenRecord, rules: Rules, at: int) -> Standing:
@@ -54,9 +61,17 @@ def standing_in(segment: str, states: Iterable[State], record: GoldenRecord, rul
 
 def _standing(states: Iterable[State], record: Mapping[str, GoldenTrait], segments: Segments, at: int) -> Standing:
     kept = join(state.computed for state in states)
-    traits = {name: trait.value for name, trait in record.items() if name not in segments.definitions.all}
-    known = Known(traits, values(kept, segments.definitions, at), at)
+    known = known_at(sent_values(record, segments), kept, segments, at)
     return Standing(members(segments, known), next_change(segments, known, kept))
+
+
+def sent_values(record: Mapping[str, GoldenTrait], segments: Segments) -> dict[str, Any]:
+    """Of the traits that aren't computed."""
+    return {name: trait.value for name, trait in record.items() if name not in segments.definitions.all}
+
+
+def known_at(sent: Mapping[str, Any], kept: Mapping[str, Kept], segments: Segments, at: int) -> Known:
+    return Known(sent, values(kept, segments.definitions, at, used(segments)), at)
 
 
 def moves(

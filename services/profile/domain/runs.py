@@ -1,13 +1,15 @@
 """Since when a customer is, or isn't, in a segment: by what happened when, whenever it became known. Pure."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
+from services.profile.domain.computed.take import join
 from services.profile.domain.golden import VerifiedValue
-from services.profile.domain.membership import standing_by
+from services.profile.domain.membership import known_at, looked_at_of, sent_values
 from services.profile.domain.rules import Rules
-from services.profile.domain.segments import Segments
+from services.profile.domain.segments import Segments, members, next_changes, only
 from services.profile.domain.state import State
 
 Piece = tuple[int, frozenset[str]]  # from an instant on the segments that a customer is in
@@ -27,13 +29,22 @@ def pieces(
     interval: Interval, until: int, rules: Rules, segments: Segments, verified_at: Mapping[VerifiedValue, int]
 ) -> Iterator[Piece]:
     """Of an interval that ends before `until`: one wherever time, or that a value was verified, may have changed something of these
-    segments of the rules."""
+    segments of the rules. At each those conditions alone are asked that may have changed."""
+    kept = join(state.computed for state in interval.states.values())
     at: int | None = interval.at
+    sent, due, found = dict[str, Any](), dict[str, int | None](), set[str]()
     while at is not None:
-        verified = {value for value, since in verified_at.items() if since <= at}
-        found = standing_by(dict(interval.states), rules, segments, verified, at)
-        yield at, found.segments
-        soonest = [found.due_at] if found.due_at is not None else []
+        asked = {name for name, soonest in due.items() if soonest is not None and soonest <= at}
+        if not due or at in verified_at.values():
+            verified = {value for value, since in verified_at.items() if since <= at}
+            sent = sent_values(looked_at_of(dict(interval.states), rules, segments, verified), segments)
+            asked = set(segments.conditions)
+        some = only(segments, asked)
+        known = known_at(sent, kept, some, at)
+        found = (found - asked) | members(some, known)
+        due |= next_changes(some, known, kept)
+        yield at, frozenset(found)
+        soonest = [one for one in due.values() if one is not None]
         at = min((later for later in [*soonest, *verified_at.values()] if at < later < until), default=None)
 
 
@@ -47,6 +58,11 @@ class Runs:
         """By segment, whether the customer is in it at the end."""
         self.began: dict[str, int] = {}
         self._open = dict(wanted)
+
+    @property
+    def open(self) -> Collection[str]:
+        """Of which the run may begin even earlier."""
+        return self._open.keys()
 
     def told(self, before: Sequence[Piece]) -> bool:
         """Of pieces in their order, ahead of all that it was told. Whether any run may begin even earlier."""

@@ -64,7 +64,8 @@ class Segments:
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What is known of a customer at an instant: the golden traits that were sent, and the computed ones as they are at `now`."""
+    """What is known of a customer at an instant: the golden traits that were sent, and the computed ones that the conditions look at as
+    they are at `now`."""
 
     traits: Mapping[str, Any]
     computed: Mapping[str, ComputedValue]
@@ -97,16 +98,29 @@ def only(segments: Segments, names: Collection[str]) -> Segments:
     return replace(segments, conditions={name: one for name, one in segments.conditions.items() if name in names})
 
 
+def used(segments: Segments) -> frozenset[str]:
+    """Names of the computed traits that the conditions look at."""
+    return frozenset[str]().union(*(condition.uses for condition in segments.conditions.values()))
+
+
 def next_change(segments: Segments, known: Known, kept: Mapping[str, Kept]) -> int | None:
     """The next instant after `now` at which the customer may enter or leave a segment with no event; None when there is none."""
+    return min((at for at in next_changes(segments, known, kept).values() if at is not None), default=None)
+
+
+def next_changes(segments: Segments, known: Known, kept: Mapping[str, Kept]) -> dict[str, int | None]:
+    """As `next_change`, of each segment."""
     if not segments.conditions:
-        return None
-    used = {name for condition in segments.conditions.values() for name in condition.uses if name in kept}
-    found = [next_of(kept[name], segments.definitions.all[name], known.now) for name in used]
-    if moving := [condition.crossings for condition in segments.conditions.values() if condition.crossings]:
-        values = _values(segments, known)
-        found += [next_crossing(crossings, values, known.now) for crossings in moving]
-    return min((instant for instant in found if instant is not None), default=None)
+        return {}
+    of_trait = {name: next_of(kept[name], segments.definitions.all[name], known.now) for name in used(segments) if name in kept}
+    values = _values(segments, known) if any(one.crossings for one in segments.conditions.values()) else None
+    found = dict[str, int | None]()
+    for name, condition in segments.conditions.items():
+        instants = [of_trait.get(trait) for trait in condition.uses]
+        if condition.crossings and values is not None:
+            instants.append(next_crossing(condition.crossings, values, known.now))
+        found[name] = min((instant for instant in instants if instant is not None), default=None)
+    return found
 
 
 def _compile(name: str, segment: Segment, language: Language, definitions: Definitions) -> Condition:
@@ -140,8 +154,8 @@ def _objections(name: str, segment: Segment) -> Iterator[str]:
 
 def _values(segments: Segments, known: Known) -> Values:
     content: dict[str, Any] = {"traits": dict(known.traits), "now": instant_of(known.now)}
-    for name, definition in segments.definitions.all.items():
-        value = _value(definition, known.computed[name], known.now) if name in known.computed else None
+    for name, computed in known.computed.items():
+        value = _value(segments.definitions.all[name], computed, known.now)
         if value is not None:
             content[f"{_COMPUTED}{name}"] = value
     return segments.language.values(content)

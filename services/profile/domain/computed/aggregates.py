@@ -1,7 +1,7 @@
 """What kept occurrences and totals amount to at an instant. Sums are exactly rounded, so no order of addition shows."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -35,9 +35,12 @@ class ComputedValue(msgspec.Struct, frozen=True):
         return f"<ComputedValue of {self.counted} occurrences sealed>"
 
 
-def values(kept: Mapping[str, Kept], definitions: Definitions, at: int) -> dict[str, ComputedValue]:
-    """Of each definition, at an instant that is not before any event that was taken."""
-    return {name: computed(kept.get(name), definition, at) for name, definition in definitions.all.items()}
+def values(
+    kept: Mapping[str, Kept], definitions: Definitions, at: int, names: Collection[str] | None = None
+) -> dict[str, ComputedValue]:
+    """Of each definition, or of these, at an instant that is not before any event that was taken."""
+    wanted = definitions.all if names is None else names
+    return {name: computed(kept.get(name), definitions.all[name], at) for name in wanted}
 
 
 def computed(kept: Kept | None, definition: Definition, at: int) -> ComputedValue:
