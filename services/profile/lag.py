@@ -7,7 +7,7 @@ import msgspec
 
 from services.profile.domain.rules import Rules
 from services.profile.following import CONSENT, looked_at, partition_name
-from services.profile.tables import memberships
+from services.profile.tables.due import soonest_due
 from shared.instants import SECOND
 from shared.positions import Progress
 from shared.telemetry import SEGMENTS_BEHIND_EVENTS, SEGMENTS_BEHIND_SECONDS
@@ -29,7 +29,7 @@ async def lag_of(pool: Any, progress: Progress, rules: Rules, partitions: int, n
     applied = {name: progress.applied(name) for name in (*names, *([CONSENT] if rules.verifying else []))}
     events = {name: last - progress.applied(looked_at(name)) for name, last in applied.items()}
     firsts = [(partition, progress.applied(looked_at(name)) + 1) for partition, name in enumerate(names) if events[name] > 0]
-    due = await memberships.soonest_due(pool)
+    due = await soonest_due(pool)
     instants = ([due] if due is not None and due <= now else []) + await _recorded(pool, firsts)
     behind = sum(number for number in events.values() if number > 0)
     return Lag(behind, min(instants, default=0)) if behind or instants else None
