@@ -10,6 +10,7 @@ VIEWS = {
         "sightings",
         "merges",
         "superseded_evidence",
+        "superseded_alone",
         "former_links",
         "unsettled",
         "waiting_sightings",

@@ -1,7 +1,7 @@
 """Identity's use cases: unify a unit of events, and replay what was parked."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from services.identity.graph.region import Seen, earliest_of
 from services.identity.graph_writer import GraphWriter
 from services.identity.intake import Intake, Taken
 from services.identity.ledger import IDENTITY_PARTITION, Also, Ledger
-from services.identity.tables import erasures, known
+from services.identity.tables import alone, erasures, known
 from services.identity.tables.waiting import Waiting
 from shared.events.catalogue import make_entry
 from shared.events.erasure import REIMPORT_REFUSED, ReimportRefused
@@ -24,7 +24,7 @@ from shared.events.wire import INGEST_STREAM, Batch, RawEvent, Statement, encode
 from shared.evidence_key import EvidenceKey
 from shared.identifiers import Identifier
 from shared.ids import NewId
-from shared.instants import Clock
+from shared.instants import END_OF_TIME, Clock
 from shared.log.writer import Versioned
 from shared.parked import Parked
 from shared.telemetry import EVENTS_APPLIED, EVENTS_DUPLICATE, EVENTS_PARKED, EVENTS_SUPPRESSED, UNIT_EVENTS, UNIT_SECONDS, logger
@@ -46,11 +46,21 @@ class Unit:
     news: set[bytes] = field(default_factory=set)  # events that say what wasn't known, the first that says so
     values: dict[bytes, Identifier] = field(default_factory=dict)  # of what they name
     suppressions: dict[bytes, Suppression] = field(default_factory=dict)  # of all that isn't familiar
+    alone: dict[bytes, int] = field(default_factory=dict)  # when what resolves was seen, by events that are in no sighting
     fresh: dict[tuple[Node, ...], tuple[Evidence, bytes]] = field(default_factory=dict)  # to be remembered
 
     def written_to(self) -> set[bytes]:
         """The customers whose keys it takes, but for those that it founds."""
         return self.taken.linked_to().union(item.customer for item in self.placed) - self.taken.founded_customers()
+
+    def take_alone(self, seen: Iterable[Seen], before: Mapping[bytes, int]) -> None:
+        """What waits to be settled is in no sighting yet. `before` is known already."""
+        for one in seen:
+            if len(one.nodes) == 1 or one.by is not None or one.evidence.event_id in self.taken.waits:
+                found, at = one.resolving.value_hash, one.evidence.occurred_at
+                if at < min(before.get(found, END_OF_TIME), self.alone.get(found, END_OF_TIME)):
+                    self.alone[found] = at
+        self.taken.loaded.alone = self.taken.apart.alone = self.alone
 
 
 class Unifier:
@@ -226,9 +236,8 @@ class Unifier:
         plain = {event_id: one for event_id, one in seen.items() if one.resolving.value_hash not in resting}
         customer_of = {event_id: found for event_id, one in plain.items() if (found := self._familiar.customer_of(one)) is not None}
         rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
-        if rest:
-            stored = await known.known(self._pool, list(rest.values()))
-            customer_of |= {event_id: customer for event_id, customer in stored.items() if event_id in plain}
+        stored = await known.known(self._pool, list(rest.values())) if rest else known.Known({}, {})
+        customer_of |= {event_id: customer for event_id, customer in stored.customers.items() if event_id in plain}
         news = earliest_of(one for event_id, one in rest.items() if event_id not in customer_of)
         if news:
             unit.news = {one.evidence.event_id for one in news}
@@ -237,7 +246,9 @@ class Unifier:
             customer_of |= {event_id: own[one.resolving] for event_id, one in rest.items() if event_id not in customer_of}
             unit.taken.loaded.here = set(customer_of.values())
             unit.taken.stirred = set().union(*resting.values())
-        for one in earliest_of(rest.values()):
+        fresh = earliest_of(rest.values())
+        unit.take_alone(fresh, stored.alone)
+        for one in fresh:
             if one.by is not None:
                 continue  # nothing else resolves by this event
             evidence = unit.taken.loaded.region.facts.together.get(frozenset(one.nodes), one.evidence)
@@ -259,6 +270,7 @@ class Unifier:
 
         async def write_views(connection: Any, records: Any) -> None:
             await self._intake.save(connection, unit.taken, drafting, waits, records)
+            await alone.keep(connection, unit.alone, self._ledger.recording)
             await self._ledger.seen.remember(connection, messages)
             await also(connection)
             for erasure in drafting.erasures:

@@ -13,13 +13,14 @@ from services.identity.graph.explain import Explained, explain
 from services.identity.graph.facts import Node
 from services.identity.graph.resolve import Link
 from services.identity.graph.rules import Rules
+from services.identity.graph.standing import Standing
 from services.identity.graph_writer import GraphWriter
 from services.identity.grounding import Grounded, ground
 from services.identity.ledger import Ledger
 from services.identity.nobody import nobody
 from services.identity.recall import Instants, Recalled, Told
 from services.identity.records.likeness import Comparer
-from services.identity.tables import decisions, erasures, modelbook, record_rows, rulebook, views
+from services.identity.tables import alone, decisions, erasures, modelbook, record_rows, rulebook, views
 from services.identity.tables.rulebook import Activation
 from services.identity.tables.views import Resolved
 from services.identity.weighing import Grounds, Weighed, Weighing
@@ -233,17 +234,21 @@ class Explanations:
         standing = recalled.standing(rules)
         group = standing.partition(node).group_of[node].nodes
         founders = await replayed.founders(connection, group, instants.known_at)
-        alone = node in standing.shared and len(group) == 1  # it names who it founded when an event resolved by it, and nobody else
-        seen = any(f.node == node and f.occurred_at <= instants.as_of and (f.resolving or not alone) for f in founders)
-        if not seen and founders and alone:
-            seen = await recall.resolved_by(connection, node, rules, instants)
-        elif not seen:
-            seen = node in recalled.shared or any(node in together for together in recalled.facts.together)
-        if not seen or not founders:
+        if not founders or not await self._is_somebody(connection, node, instants, recalled, standing, len(group) == 1):
             return None
         own = next((founder.customer for founder in founders if founder.node == node), founders[0].customer)
         ownership = views.ownership(node in recalled.shared, node in standing.shared)
         return Resolved(own, founders[0].customer, ownership)
+
+    async def _is_somebody(
+        self, connection: Any, node: Node, instants: Instants, recalled: Recalled, standing: Standing, single: bool
+    ) -> bool:
+        """Whether an event that names it had happened; of what is shared and `single`, one that resolved by it: else it is nobody."""
+        if await alone.seen_by(connection, node.value_hash, *instants):
+            return True
+        if single and node in standing.shared:
+            return await recall.resolved_by(connection, node, standing.rules, instants)
+        return node in recalled.shared or any(node in together for together in recalled.facts.together)
 
     async def _rules(self, connection: Any, instants: Instants) -> Rules:
         """What was known is resolved by the rules of that day; what had happened, by today's."""

@@ -127,22 +127,19 @@ class Founder(NamedTuple):
     founding_number: int
     customer: bytes
     node: Node
-    occurred_at: int
-    resolving: bool  # by now
 
 
 async def founders(connection: Any, group: Iterable[Node], known_at: int) -> list[Founder]:
     """The customers that these identifiers founded, as far as it was known; oldest first."""
     nodes = {node.value_hash: node for node in group}
     rows = await connection.fetch(
-        "SELECT value_hash, customer, resolving FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
+        "SELECT value_hash, customer FROM identifiers WHERE value_hash = ANY($1::bytea[]) AND own", list(nodes)
     )
-    node_of = {row["customer"]: (nodes[row["value_hash"]], row["resolving"]) for row in rows}
+    node_of = {row["customer"]: nodes[row["value_hash"]] for row in rows}
     first = [Stretch(IDENTITY_PARTITION, customer, 1, 1) for customer in node_of]
     records = await LogReader(connection).history(first, known_at=known_at)
     entries = [record.entry for record in records]
-    found = [(e.public().founding_number, e.stream, e.occurred_at, *node_of[e.stream]) for e in entries]
-    return sorted(Founder(number, customer, node, at, resolving) for number, customer, at, node, resolving in found)
+    return sorted(Founder(entry.public().founding_number, entry.stream, node_of[entry.stream]) for entry in entries)
 
 
 def nobody_yet(customer: bytes) -> NotFound:

@@ -34,7 +34,7 @@ class Familiar:
         occurred_at, event_id, customer, no_past_until = _known.unpack(found)
         if seen.evidence.occurred_at <= no_past_until:
             return None
-        if len(seen.nodes) > 1 and (occurred_at, event_id) > seen.evidence:
+        if (occurred_at, event_id) > seen.evidence:
             return None
         return bytes(customer)
 

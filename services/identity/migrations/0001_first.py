@@ -66,8 +66,10 @@ CREATE TABLE identifiers (
     said_in    bytea,
     told_at    int8, -- told_event: the last sighting that says something of it, where there may be later ones
     told_event bytea,
-    recorded_by text[] NOT NULL DEFAULT '{}' -- sources with a record of it
+    recorded_by text[] NOT NULL DEFAULT '{}', -- sources with a record of it
+    alone_at int8, alone_since int8 -- the earliest event that resolved by it and is in no sighting; and when we knew of that event
 );
+CREATE TABLE superseded_alone (value_hash bytea, alone_at int8 NOT NULL, alone_since int8, PRIMARY KEY (value_hash, alone_since));
 CREATE INDEX identifiers_by_customer ON identifiers (customer);
 CREATE INDEX identifiers_by_component ON identifiers (component);
 CREATE TABLE sightings (
@@ -134,8 +136,8 @@ CREATE TABLE resettling (
 );
 GRANT SELECT, INSERT, UPDATE ON customers TO c360_identity;
 GRANT SELECT, INSERT, DELETE ON former_links TO c360_identity;
-GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, superseded_evidence, merges, unsettled, waiting_sightings, resettling
-    TO c360_identity;
+GRANT SELECT, INSERT, UPDATE, DELETE ON identifiers, sightings, superseded_evidence, superseded_alone, merges, unsettled,
+    waiting_sightings, resettling TO c360_identity;
 """
 
 

@@ -1,19 +1,26 @@
 """What was seen before as it is seen again: it changes nothing."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from services.identity.graph.facts import Evidence
 from services.identity.graph.region import Seen
 from services.identity.tables.regions import sighting_id
 
 
-async def known(pool: Any, seen: Sequence[Seen]) -> dict[bytes, bytes]:
-    """Of the events that saw what is known with no later evidence: the customer that they resolve to, by event id."""
-    owners = {
-        row["value_hash"]: row["customer"]
+class Known(NamedTuple):
+    """`customers` to which events resolve that saw what is known with no later evidence, or one identifier alone, by event id; `alone`: by
+    hash, the earliest events that are in no sighting and resolved by it."""
+
+    customers: dict[bytes, bytes]
+    alone: dict[bytes, int]
+
+
+async def known(pool: Any, seen: Sequence[Seen]) -> Known:
+    found = {
+        row["value_hash"]: row
         for row in await pool.fetch(
-            "SELECT value_hash, customer FROM unnest($1::bytea[]) AS seen (value_hash) JOIN identifiers USING (value_hash) WHERE resolving",
+            "SELECT value_hash, customer, alone_at FROM unnest($1::bytea[]) AS seen (value_hash) JOIN identifiers USING (value_hash) WHERE resolving",
             list({one.resolving.value_hash for one in seen}),
         )
     }
@@ -25,10 +32,11 @@ async def known(pool: Any, seen: Sequence[Seen]) -> dict[bytes, bytes]:
         list(set(ids.values())),
     )
     stored = {row["sighting_id"]: Evidence(row["occurred_at"], row["event_id"]) for row in rows}
-    evidence = {nodes: stored[found] for nodes, found in ids.items() if found in stored}
-    return {
-        one.evidence.event_id: owners[one.resolving.value_hash]
+    evidence = {nodes: stored[its_id] for nodes, its_id in ids.items() if its_id in stored}
+    customers = {
+        one.evidence.event_id: found[one.resolving.value_hash]["customer"]
         for one in seen
-        if one.resolving.value_hash in owners
+        if one.resolving.value_hash in found
         and (len(one.nodes) == 1 or (one.nodes in evidence and evidence[one.nodes] <= one.evidence))
     }
+    return Known(customers, {value_hash: row["alone_at"] for value_hash, row in found.items() if row["alone_at"] is not None})

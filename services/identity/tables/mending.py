@@ -10,7 +10,12 @@ from services.identity.tables.expected import TABLES
 KEPT_FOR_EVER: Final = frozenset({"customers", "erasures", "suppressions", "holds", "spent_requests"})
 # What a row that was lost needs besides: how it was asked for isn't in the log, and whoever repeats the request is told that it was decided.
 MADE: Final = {
-    "identifiers": ("resolving, shared, contested", "own, false, false"),
+    # What founded a customer was seen when that was, as far as the log tells.
+    "identifiers": (
+        "resolving, shared, contested, alone_at, alone_since",
+        """own, false, false, (SELECT occurred_at FROM told_founded AS t WHERE own AND t.customer = m.customer),
+           (SELECT recorded_at FROM told_founded AS t WHERE own AND t.customer = m.customer)""",
+    ),
     "decisions": (
         "request_id, asked, customer, other_customer",
         """'lost ' || encode(decision_id, 'hex'), decision_id,

@@ -6,7 +6,7 @@ from typing import Any
 from services.identity.graph.conclude import Merged, Split
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Settled
-from services.identity.tables import decisions, former, waiting
+from services.identity.tables import alone, decisions, former, waiting
 from services.identity.tables.regions import Loaded, sighting_id
 from services.identity.tables.shrinking import shrink
 
@@ -14,7 +14,7 @@ from services.identity.tables.shrinking import shrink
 async def save(connection: Any, loaded: Loaded, settled: Settled, recorded_at: int) -> None:
     """In the transaction that makes the conclusions known, at `recorded_at`."""
     await _save_sightings(connection, loaded, settled.sightings, recorded_at)
-    await _save_identifiers(connection, loaded, settled.nodes)
+    await _save_identifiers(connection, loaded, settled.nodes, recorded_at)
     await former.keep_links(connection, settled.conclusions)
     await _save_merges(connection, settled)
     await _save_customers(connection, loaded)
@@ -47,16 +47,18 @@ async def _save_sightings(connection: Any, loaded: Loaded, changed: Iterable[fro
     )
 
 
-async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection[Node]) -> None:
+async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection[Node], recorded_at: int) -> None:
     region, nodes = loaded.region, sorted(changed)
     if not nodes:
         return
     told = [region.told_by.get(node) for node in nodes]
+    seen_alone = [loaded.alone.get(node.value_hash) for node in nodes]  # of a row that is there already `alone.keep` tells it
     await connection.execute(
         """INSERT INTO identifiers (value_hash, namespace, customer, link_id, own, resolving, shared, contested, component, said_in, told_at,
-               told_event)
+               told_event, alone_at, alone_since)
            SELECT * FROM unnest($1::bytea[], $2::text[], $3::bytea[], $4::bytea[], $5::bool[], $6::bool[], $7::bool[], $8::bool[],
-                                $9::bytea[], $10::bytea[], $11::int8[], $12::bytea[])
+                                $9::bytea[], $10::bytea[], $11::int8[], $12::bytea[],
+                                $13::int8[], $14::int8[])
            ON CONFLICT (value_hash) DO UPDATE
            SET customer = excluded.customer, link_id = excluded.link_id, own = excluded.own, resolving = excluded.resolving,
                shared = excluded.shared, contested = excluded.contested,
@@ -74,6 +76,8 @@ async def _save_identifiers(connection: Any, loaded: Loaded, changed: Collection
         [loaded.said_in.get(node) for node in nodes],
         [evidence and evidence.occurred_at for evidence in told],
         [evidence and evidence.event_id for evidence in told],
+        seen_alone,
+        [None if at is None else recorded_at for at in seen_alone],
     )
 
 
@@ -120,6 +124,7 @@ async def forget(connection: Any, customers: Sequence[bytes], hashes: Sequence[b
     await connection.execute("UPDATE identifiers SET said_in = NULL WHERE said_in = ANY($1::bytea[])", list(customers))
     await connection.execute("DELETE FROM merges WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[])", list(customers))
     await former.forget(connection, customers, hashes)
+    await alone.forget(connection, hashes)
     await waiting.forget(connection, hashes)
     met = await shrink(connection, hashes)
     decided = await decisions.forget(connection, customers, hashes)

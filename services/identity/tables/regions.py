@@ -34,6 +34,9 @@ class Loaded:
     elsewhere: dict[Node, bytes] = field(default_factory=dict)  # customers founded by what isn't in the region
     unsettled: list[bytes] = field(default_factory=list)  # what erasures left
     sources: dict[bytes, str] = field(default_factory=dict)  # of the events at hand, by id
+    alone: dict[bytes, int] = field(
+        default_factory=dict
+    )  # of events at hand that are in no sighting, when what they resolve by was seen
     proposals: dict[bytes, Question] = field(default_factory=dict)  # the open ones, by id
     resting: dict[bytes, Question] = field(default_factory=dict)  # those that expired, by id
     here: set[bytes] = field(default_factory=set)  # with whom the events at hand stand

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from services.identity.graph.facts import Evidence
+from services.identity.tables import alone
 from services.identity.tables.regions import sighting_id
 
 
@@ -40,6 +41,7 @@ async def shrink(connection: Any, erased: Sequence[bytes]) -> dict[bytes, Eviden
     for row in known:
         shrunk[row["sighting_id"]].told.add(_told(row))
     await _save(connection, shrunk)
+    await alone.left(connection, left_alone(erased, rows, former))
     met: dict[bytes, Evidence] = {}
     for row in rows:
         evidence = Evidence(row["occurred_at"], row["event_id"])
@@ -60,6 +62,13 @@ def without(erased: Collection[bytes], rows: Iterable[Any], former: Iterable[Any
             found = shrunk.setdefault(sighting_id(left), Shrunk(left, row["component"], set()))
             found.told.update(told[row["sighting_id"]], [_told(row)])
     return shrunk
+
+
+def left_alone(erased: Collection[bytes], rows: Iterable[Any], former: Iterable[Any]) -> list[tuple[bytes, int, int]]:
+    """What is left by itself, when it was seen, and since when that was known."""
+    single = {row["sighting_id"]: rest.pop() for row in rows if len(rest := set(row["nodes"]).difference(erased)) == 1}
+    told = [row for row in (*rows, *former) if row["sighting_id"] in single]
+    return [(single[row["sighting_id"]], row["occurred_at"], row["recorded_at"]) for row in told]
 
 
 async def _save(connection: Any, shrunk: Mapping[bytes, Shrunk]) -> None:
