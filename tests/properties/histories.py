@@ -81,8 +81,8 @@ def _taken_back(draw: st.DrawFn, stream: bytes, streams: list[bytes]) -> tuple[E
     return events.UNLINKED, events.IdentifierUnlinked(link_id=merge_id, value_hash=b"a@shop.example", cause=b""), None
 
 
-def founded(stream: bytes) -> Entry:
-    return make_entry(events.FOUNDED, stream, derived_id(stream), 0, events.CustomerFounded(founding_number=STREAMS.index(stream)))
+def founded(stream: bytes, at: int = 0) -> Entry:
+    return make_entry(events.FOUNDED, stream, derived_id(stream), at, events.CustomerFounded(founding_number=STREAMS.index(stream)))
 
 
 def fold(history: list[Entry], keeping: Keeping = PLAIN) -> State:

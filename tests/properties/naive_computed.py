@@ -102,12 +102,16 @@ def naive(history: list[Entry], trait: dict[str, Any], at: int) -> Any:  # noqa:
     return chosen[aggregate](found)
 
 
-def _lifetime_value(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, Any]:
-    days = sorted({one[0] // DAY for one in held})
-    spent = [sum(one[2] for one in held if one[0] // DAY == day) for day in days]
-    again = spent[1:]
+def _lifetime_value(held: list[tuple[int, bytes, Any]], at: int) -> dict[str, Any] | None:
+    """As decision 45 says: of the days of UTC with a sum above nothing, the others don't belong to the model."""
+    by_day = {day: sum(Fraction(one[2]) for one in held if one[0] // DAY == day) for day in {one[0] // DAY for one in held}}
+    days = sorted(day for day, sum_of_day in by_day.items() if sum_of_day > Fraction(1, 1_000_000))
+    if not days:
+        return None
+    again = [float(by_day[day]) for day in days[1:]]
+    last_at = max(one[0] for one in held if one[0] // DAY == days[-1])
     step = 0  # the silence as it was when the prediction was last made anew
-    while (further := max(step + 1, round(step * 1.1))) * DAY <= at - held[-1][0]:
+    while (further := max(step + 1, round(step * 1.1))) * DAY <= at - last_at:
         step = further
     known = Purchases(len(again), days[-1] - days[0], days[-1] - days[0] + step, sum(again) / len(again) if again else 0.0)
     expected = expected_purchases(PARAMETERS, known, 365.0)

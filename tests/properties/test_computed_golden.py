@@ -56,6 +56,21 @@ def test_the_state_is_the_same_in_any_order_and_for_one_stream_or_several(histor
     assert combine(by_stream(history)).computed == fold(history, RULES.keeping).computed
 
 
+@given(histories.filter(bool), st.randoms())
+def test_since_when_a_trait_holds_is_a_function_of_what_happened_and_not_of_what_came_first(
+    history: list[Entry], random: Random
+) -> None:
+    shuffled = random.sample(history, len(history))
+    one, other = (
+        golden_record(
+            {STREAMS[0]: fold([founded(STREAMS[0], order[0].occurred_at), *order], RULES.keeping)}, RULES, at=received(history)
+        )
+        for order in (history, shuffled)
+    )
+    assert one.traits == other.traits
+    assert one.founded_at == min(entry.occurred_at for entry in history)
+
+
 @given(histories)
 def test_a_state_that_was_stored_goes_on_where_it_was(history: list[Entry]) -> None:
     half = len(history) // 2

@@ -103,7 +103,7 @@ def golden_record(
         members=members,
         traits=_fitting(traits, rules) | _computed(whole, rules, at),
         identifiers={h: one for h, one in links.items() if h in whole.named},
-        founded_at=whole.founded_at if whole.first_seen_at == END_OF_TIME else whole.first_seen_at,
+        founded_at=_began_at(whole),
         last_seen_at=whole.last_seen_at,
         state_hash=state_hash(whole),
         restricted=whole.restricted,
@@ -113,6 +113,11 @@ def golden_record(
         left_out=bool(whole.left_out_for) or len(traits) > MAX_TRAITS,
         unplaced=frozenset() if all_named else frozenset(one for h, one in links.items() if h not in whole.named),
     )
+
+
+def _began_at(whole: State) -> int:
+    """When the first thing happened; of whom nothing that counts is known, what came first."""
+    return whole.founded_at if whole.first_seen_at == END_OF_TIME else whole.first_seen_at
 
 
 def computed_names(rules: Rules) -> frozenset[str]:
@@ -183,7 +188,7 @@ def _computed(whole: State, rules: Rules, at: int) -> dict[str, GoldenTrait]:
         return {}
     found = values(whole.computed, rules.computed, at)
     return {
-        name: GoldenTrait(one.value, COMPUTED, *(one.newest[:2] if one.newest else (whole.founded_at, NO_EVENT)), one.cut)
+        name: GoldenTrait(one.value, COMPUTED, *(one.newest[:2] if one.newest else (_began_at(whole), NO_EVENT)), one.cut)
         for name, one in found.items()
         if one.value is not None
     }

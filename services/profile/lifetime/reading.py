@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from services.profile.domain.computed.definitions import MAX_NUMBER
+from services.profile.domain.computed.lifetime_value import bought
 from shared.instants import DAY, EPOCH
 
 FORMATS = (".jsonl", ".ndjson", ".csv", ".parquet")
@@ -32,17 +33,26 @@ Spent = dict[str, dict[int, float]]  # by customer, then by day
 
 
 def read(paths: list[Path], events: frozenset[str], value: str) -> Spent:
-    """What was spent on which day of UTC. `value` is a path in the event's properties, such as `total` or `order.total`."""
-    spent: Spent = {}
+    """What was spent on which day of UTC. `value` is a path in the event's properties, such as `total` or `order.total`.
+
+    Raises NotReadable.
+    """
+    amounts: dict[str, dict[int, list[float]]] = {}
     for path in paths:
-        for row in _rows(path):
-            if row.get("name") in events and (amount := _amount(row.get("properties"), value)) is not None:
-                days = spent.setdefault(str(row["customer_id"]), {})
-                day = _day(row["occurred_at"])
-                days[day] = days.get(day, 0.0) + amount
+        for place, row in enumerate(_rows(path), 1):
+            try:
+                _count(amounts, row, events, value)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise NotReadable(f"{path.name}, row {place}: no event as `c360 export` writes it") from error
+    spent = {customer: days for customer, paid in amounts.items() if (days := bought(paid))}
     if not spent:
         raise NotReadable(f"none of the files has an event {' or '.join(sorted(events))} with a number in properties.{value}")
     return spent
+
+
+def _count(amounts: dict[str, dict[int, list[float]]], row: dict[str, Any], events: frozenset[str], value: str) -> None:
+    if row.get("name") in events and (amount := _amount(row.get("properties"), value)) is not None:
+        amounts.setdefault(str(row["customer_id"]), {}).setdefault(_day(row["occurred_at"]), []).append(amount)
 
 
 def table_of(spent: Spent, until_day: int | None = None) -> Table:
@@ -62,15 +72,17 @@ def table_of(spent: Spent, until_day: int | None = None) -> Table:
 
 
 def _amount(properties: Any, path: str) -> float | None:
-    """None when it isn't a positive number that a computed trait would count."""
+    """Below nothing where it was given back. None when it isn't a number that a computed trait would count."""
     found = json.loads(properties) if isinstance(properties, str) and properties else properties
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
-    try:
-        amount = float(found) if isinstance(found, int | float | str) and not isinstance(found, bool) else 0.0
-    except ValueError:
+    if not isinstance(found, int | float | str) or isinstance(found, bool):
         return None
-    return amount if 0 < amount <= MAX_NUMBER else None
+    try:
+        amount = float(found)
+    except (ValueError, OverflowError):
+        return None
+    return amount if abs(amount) <= MAX_NUMBER else None
 
 
 def _day(instant: Any) -> int:

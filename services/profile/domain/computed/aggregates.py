@@ -11,6 +11,7 @@ from services.profile.domain.computed.lifetime_value import (
     SILENCE_STEPS,
     expected_purchases,
     expected_value,
+    last_bought,
     probability_alive,
     purchases_of,
 )
@@ -83,8 +84,8 @@ def next_of(kept: Kept, definition: Definition, at: int) -> int | None:
     candidates = [] if leaving is None else [leaving]
     if definition.aggregate == "rfm" and within(kept, definition.span, at):
         candidates += [kept.occurrences[-1][0] + bound for bound in definition.recency_us]
-    if definition.aggregate == "lifetime_value":
-        candidates += [kept.occurrences[-1][0] + days * DAY for days in SILENCE_STEPS]
+    if definition.aggregate == "lifetime_value" and (silent_from := last_bought(within(kept, definition.span, at))) is not None:
+        candidates += [silent_from + days * DAY for days in SILENCE_STEPS]
     return min((instant for instant in candidates if instant > at), default=None)
 
 
@@ -101,9 +102,11 @@ def _rfm(definition: Definition, total: Total, last: int, at: int) -> dict[str, 
     }
 
 
-def _lifetime_value(definition: Definition, held: Sequence[Occurrence], at: int) -> dict[str, Value]:
+def _lifetime_value(definition: Definition, held: Sequence[Occurrence], at: int) -> dict[str, Value] | None:
+    """None of whom nothing was bought by, all told."""
     assert definition.model is not None, "checked when it was compiled"
-    known = purchases_of(held, at)
+    if (known := purchases_of(held, at)) is None:
+        return None
     expected = expected_purchases(definition.model, known, definition.horizon_us / DAY)
     return {
         "value": round(expected * expected_value(definition.model, known), 2),

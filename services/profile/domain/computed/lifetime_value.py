@@ -8,7 +8,7 @@ Whatever somebody bought, and whatever model is taken, the answers are finite.
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -24,6 +24,7 @@ SHAPES: Final = (1e-6, 1e6)
 TAKEN: Final = dict.fromkeys(("r", "a", "b", "p", "q"), SHAPES) | {"alpha": (1e-6, 1e9), "gamma": (1e-9, 1e24)}
 _STEP: Final = 0.1  # a silence is reckoned in steps that grow with it
 _LONGEST_SILENCE_DAYS: Final = 3_660
+_LEAST_SPENT: Final = 1e-6  # of a day; what was given back whole leaves a rounding of the doubles that amounts are
 
 
 class LifetimeModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -71,17 +72,36 @@ def silence_steps() -> list[int]:
 SILENCE_STEPS: Final = silence_steps()
 
 
-def purchases_of(held: Sequence[Occurrence], at: int) -> Purchases:
-    """Of occurrences with amounts, in the order of their instants. A day is one of UTC; purchases of one day are one."""
-    days: dict[int, float] = {}
-    for instant, _, value in held:
-        assert isinstance(value, int | float), "only numbers count"
-        days[instant // DAY] = days.get(instant // DAY, 0.0) + value
+def bought(days: Mapping[int, Iterable[float]]) -> dict[int, float]:
+    """What was spent on each day on which more was bought than given back; the others are no purchases. Sums are exactly rounded."""
+    spent = {day: math.fsum(amounts) for day, amounts in days.items()}
+    return {day: amount for day, amount in spent.items() if amount >= _LEAST_SPENT}
+
+
+def last_bought(held: Sequence[Occurrence]) -> int | None:
+    """When silence began: at the last of the events of the last day that was a purchase."""
+    days = bought(_by_day(held))
+    return next((instant for instant, _, _ in reversed(held) if instant // DAY in days), None)
+
+
+def purchases_of(held: Sequence[Occurrence], at: int) -> Purchases | None:
+    """Of occurrences with amounts, in the order of their instants. A day is one of UTC; purchases of one day are one. None without any."""
+    days, last_at = bought(_by_day(held)), last_bought(held)
+    if last_at is None:
+        return None
     first, *repeats = days
     last = repeats[-1] if repeats else first
-    silence = SILENCE_STEPS[bisect_right(SILENCE_STEPS, max(at - held[-1][0], 0) // DAY) - 1]
+    silence = SILENCE_STEPS[bisect_right(SILENCE_STEPS, max(at - last_at, 0) // DAY) - 1]
     mean = sum(days[day] for day in repeats) / len(repeats) if repeats else 0.0
     return Purchases(len(repeats), last - first, last - first + silence, mean)
+
+
+def _by_day(held: Sequence[Occurrence]) -> dict[int, list[float]]:
+    days: dict[int, list[float]] = {}
+    for instant, _, value in held:
+        assert isinstance(value, int | float), "only numbers count"
+        days.setdefault(instant // DAY, []).append(value)
+    return days
 
 
 def probability_alive(model: LifetimeModel, known: Purchases) -> float:
