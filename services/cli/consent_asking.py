@@ -51,8 +51,12 @@ def askable(
     if file is not None:
         if persons or not by:
             raise Misused("PEOPLE_AMBIGUOUS", "--file names the people, and --by the column that does")
-        _of_file(Sifted("may be asked", file, by, format_, to, excluded), purpose, as_json)
+        _of_file(Sifted("may be asked", file, by, format_, to, excluded), purpose, fresh, as_json)
         return
+    if fresh and not persons:
+        raise Misused(
+            "FRESH_OF_NOBODY", "--fresh is for those who are named, each or by --file; everybody is listed as they are known"
+        )
     found = _of_each(purpose, persons, fresh, timeout_s) if persons else _of_all(purpose, limit, timeout_s)
     if as_json:
         for one in found:
@@ -72,10 +76,13 @@ def askable(
     render.table("Who may be asked", ("may be asked", "why", "from", "namespace", "identifier", "customer"), rows)
 
 
-def _of_file(sifted: Sifted, purpose: str, as_json: bool) -> None:
+def _of_file(sifted: Sifted, purpose: str, fresh: Any, as_json: bool) -> None:
+    from functools import partial
+
+    from services.cli import messages
     from services.cli.audiences import asking_again
 
-    sift(sifted, purpose, asking_again.askable, as_json)
+    sift(sifted, purpose, partial(asking_again.askable, fresh=messages.positions(fresh)), as_json)
 
 
 def _of_each(purpose: str, persons: list[notation.Person], fresh: Any, timeout_s: float) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from c360.consent.v1.restriction_pb2_grpc import RestrictionServiceStub
 
 from shared.events import customer as events
 from shared.events.catalogue import make_entry
+from shared.events.wire import CUSTOMER_STREAM
 from shared.instants import DAY, now_us, to_timestamp
 from tests.live.command import Command
 from tests.live.consent_shop import DEADLINE_S, Shop, _bytes, an_email, merged, refusal, until
@@ -172,6 +173,23 @@ async def test_of_a_file_the_rows_of_those_who_may_be_asked_are_written_as_they_
     assert {"row": len(rows), "line": len(rows) + 1, "reason": "OBJECTED"} in reasons
     done = await asyncio.to_thread(run, "consent", "askable", name, "email:ann@example.com", "--file", str(people), code=2)
     assert done.stderr.startswith("PEOPLE_AMBIGUOUS")
+
+
+async def test_of_a_file_it_is_asked_once_what_the_caller_has_seen_is_known(shop: Shop, tmp_path: Path) -> None:
+    """That two addresses are one person's, and by the other she objected."""
+    name, run, people = await a_purpose(shop), Command(shop.stack.data_directory).run, tmp_path / "people.csv"
+    anna, other = an_email(), an_email()
+    await shop.decide(other, name, OBJECTED)
+    people.write_text(f"email\n{anna.value}\n")
+    next_position = (await shop.client.jetstream().stream_info(CUSTOMER_STREAM)).state.last_seq
+    options = ("--file", str(people), "--by", "email", "-o", str(tmp_path / "askable.csv"), "--json")
+    asked = asyncio.create_task(
+        asyncio.to_thread(run, "consent", "askable", name, *options, "--fresh", f"customer/0/{next_position}")
+    )
+    await shop.founded(anna, other)
+    assert json.loads((await asked).stdout) == {"may_be_asked": 0, "excluded": {"OBJECTED": 1}}
+    done = await asyncio.to_thread(run, "consent", "askable", name, "--fresh", f"customer/0/{next_position}", code=2)
+    assert done.stderr.startswith("FRESH_OF_NOBODY")
 
 
 async def test_ctrl_c_ends_it_while_consent_is_asked_and_writes_nothing(shop: Shop, tmp_path: Path) -> None:
