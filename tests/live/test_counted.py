@@ -97,8 +97,14 @@ async def test_what_is_of_less_than_all_says_so_in_every_answer(customer: Custom
         assert (await told("traits"))["cut"] == ["lately"]
         assert "cut" not in await told("traits?include=orders")
         audiences = await told("traits?class=audience")
-        assert (audiences["traits"], audiences["cut"]) == ({"busy": True, "loyal": True}, ["busy"])
+        assert (audiences["traits"], audiences["cut"]) == ({"busy": True, "loyal": True}, ["busy", "mad"]), "as GetMembership says"
+        assert (await told("traits?class=audience&include=mad"))["cut"] == (await told("traits?include=mad"))["cut"] == ["mad"]
+        assert "cut" not in await told("traits?include=loyal,gone")
+        first = await told("traits?class=audience&limit=1")
+        last = await told(f"traits?class=audience&limit=1&next={first['cursor']['next']}")
+        assert (first["cut"], last["cut"]) == (["busy", "mad"], ["mad"])
         assert (await told("traits?include=loyal,gone,orders"))["traits"] == {"loyal": True, "orders": ORDERS + OTHERS}
+        assert (await told("traits?class=audience&verbose=true"))["cut"] == ["busy", "mad"]
         verbose = (await told("traits?class=audience&verbose=true"))["traits"]["busy"]
         assert (verbose["value"], verbose["source_id"], verbose["cut"]) == (True, "audience", True)
         assert (await told("metadata?verbose=true"))["metadata"]["cut"] == ["lately"]

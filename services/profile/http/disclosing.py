@@ -48,7 +48,7 @@ def withheld_of(read: Read) -> list[tuple[str, str]]:
 def fields_of(part: str, told: Mapping[str, Any]) -> set[str]:
     match part:
         case "traits":
-            return set(told["traits"])
+            return {*told["traits"], *told.get("cut", ())}
         case "external_ids":
             return {f"identifier:{one['type']}" for one in told["data"]}
     return {part}

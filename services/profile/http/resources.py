@@ -151,18 +151,20 @@ def traits(read: Read, verified: Collection[str], belonging: Belonging | None) -
     segments = set(belonging.segments) if belonging else set[str]()
     page = _page(read, sorted(name for name in held | segments if wanted.has(name)), lambda name: name)
     shown = page.rows
-    cut = {name for name in held if released.traits[name].cut} | (set(belonging.cut) - held if belonging else set())
+    less = {name for name in belonging.cut if wanted.has(name)} - held if belonging else set[str]()
+    cut = {name for name in held if released.traits[name].cut} | less
+    # A segment that the customer isn't in is on no page: each says of it that it may be otherwise.
+    more = _left_out(read) | ({"cut": told} if (told := sorted(cut & set(shown) | less - segments)) else {})
     if not wanted.verbose:
         values = {name: released.traits[name].value if name in held else True for name in shown}
-        content = {"traits": values, "cursor": page.cursor, **_left_out(read)}
-        return Told(content | ({"cut": told} if (told := [name for name in shown if name in cut]) else {}), page.skipped)
+        return Told({"traits": values, "cursor": page.cursor, **more}, page.skipped)
     told_of = {name: _trait(released.traits[name], name in verified) if name in held else _audience(name in cut) for name in shown}
     withheld = [
         *released.withheld,
         *(Withheld(f"segment:{name}", NOT_IN_PURPOSE) for name in (belonging.withheld if belonging else ())),
         *(Withheld(f"segment:{name}", REDACTED) for name in (belonging.redacted if belonging else ())),
     ]
-    return Told({"traits": told_of, "withheld": _withheld(withheld), "cursor": page.cursor, **_left_out(read)}, page.skipped)
+    return Told({"traits": told_of, "withheld": _withheld(withheld), "cursor": page.cursor, **more}, page.skipped)
 
 
 async def external_ids(read: Read, origins: Origins) -> Told:
