@@ -118,7 +118,7 @@ def test_what_is_kept_decides_which_states_are_folded_anew() -> None:
         ({"of": "true", "aggregate": "count", "window": {"session": "2d"}}, "here at most 1d"),
         ({"of": "true", "aggregate": "time_since", "window": "1d"}, "time_since has no window"),
         ({"of": "true", "aggregate": "rfm", "value": "1.0"}, "needs scores"),
-        ({"of": "true", "aggregate": "mean"}, "Invalid enum value 'mean'"),
+        ({"of": "true", "aggregate": "mean"}, "computed.x.aggregate: invalid enum value 'mean'"),
     ],
 )
 def test_a_definition_that_is_wrong_is_refused_with_its_name_and_place(trait: dict[str, Any], told: str) -> None:

@@ -61,6 +61,40 @@ def test_a_count_of_a_window_is_not_compared_with_what_it_never_comes_to(when: s
     assert refused.value.message.startswith(f"segments.busy.when, line 1, column {column}: computed.lately comes to 1000 at most")
 
 
+@pytest.mark.parametrize(
+    ("document", "told"),
+    [
+        (
+            '{"computed": {"n": {"of": "true", "aggregate": "count"}, "visit": {"of": "true", "aggregate": "bogus"}}}',
+            "computed.visit.aggregate: invalid enum value 'bogus'",
+        ),
+        ('{"computed": {"visit": {"aggregate": "count"}}}', "computed.visit: object missing required field `of`"),
+        ('{"computed": {"visit": []}}', "computed.visit: expected `object`, got `array`"),
+        (
+            '{"computed": {"v": {"of": "true", "aggregate": "count", "window": {"session": 3}}}}',
+            "computed.v.window.session: expected `str`, got `int`",
+        ),
+        (
+            '{"computed": {"v": {"of": "true", "aggregate": "lifetime_value", "model": {"r": "x"}}}}',
+            "computed.v.model.r: expected `float`, got `str`",
+        ),
+        ('{"segments": {"new": {"when": 1}}}', "segments.new.when: expected `str`, got `int`"),
+        ('{"traits": {"plan": {}, "a`[...]b": {"sources": ["crm", 3]}}}', "traits.a`[...]b.sources[1]: expected `str`, got `int`"),
+        ('{"segments": {"%s": 1}}' % ("n" * 1_000), f"segments.{'n' * 64}: expected `object`, got `int`"),
+        ('{"computed": []}', "computed: expected `object`, got `array`"),
+        ('{"default": {"rule": "latest"}}', "default.rule: invalid enum value 'latest'"),
+        ('{"segment": {}}', "Object contains unknown field `segment`"),
+        ('{"segments": {"new": 1}, ', "segments[...]: expected `object`, got `int`"),
+        ('{"segments": {"new": 1, "new": {"when": "true"}}}', "segments[...]: expected `object`, got `int`"),
+        ('{"segments": {"new": ' + "[" * 100_000, "segments[...]: expected `object`, got `array`"),
+    ],
+)
+def test_what_has_the_wrong_shape_is_told_by_its_name(document: str, told: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read(document)
+    assert (refused.value.reason, refused.value.message) == ("RULES_INVALID", told)
+
+
 def test_without_rules_of_your_own_the_fold_keeps_what_it_always_kept() -> None:
     assert rules_of(read("{}"), 1).keeping == SHIPPED_RULES.keeping == PLAIN
 

@@ -20,11 +20,13 @@ import msgspec
 
 from services.profile.domain.computed.definitions import Definitions
 from services.profile.domain.computed.definitions import compile_section as compile_computed
+from services.profile.domain.computed.document import ComputedTrait
 from services.profile.domain.computed.document import Section as ComputedSection
 from services.profile.domain.rules import Rules, TraitRule, keeping_of
 from services.profile.domain.segments import Section as SegmentSection
-from services.profile.domain.segments import Segments
+from services.profile.domain.segments import Segment, Segments
 from services.profile.domain.segments import compile_section as compile_segments
+from services.profile.domain.shape import shape_told
 from shared.errors import InvalidInput
 from shared.keys_once import require_keys_once
 
@@ -52,6 +54,7 @@ class RulesDocument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 SHIPPED: Final = RulesDocument()
 
 DOCUMENTS: Final = msgspec.json.Decoder(RulesDocument)
+_ENTRIES: Final = {"traits": TraitRule, "computed": ComputedTrait, "segments": Segment}
 
 
 def read(text: str) -> RulesDocument:
@@ -61,7 +64,7 @@ def read(text: str) -> RulesDocument:
     try:
         document = DOCUMENTS.decode(text)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid(shape_told(error, text, _ENTRIES)) from None
     except msgspec.DecodeError:
         raise _invalid("not JSON") from None
     require_keys_once(text, reason="RULES_INVALID")
