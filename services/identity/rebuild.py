@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from services.identity.composition import IdentitySettings
@@ -132,7 +133,8 @@ def told(found: Found) -> list[str]:
 async def rebuild(settings: IdentitySettings, *, mend: bool) -> Found:
     pool = await open_pool(settings.database_url, "identity", STATEMENT_TIMEOUT_S)
     try:
-        with Progress(*COLUMNS, transient=True) as bar:
+        console = Console(stderr=True)
+        with Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal) as bar:
             return await Rebuild(pool, mend=mend).run(bar)
     finally:
         await pool.close()

@@ -31,7 +31,7 @@ from shared.log.records import COLUMNS, to_record
 from shared.vault import DataKey, Vault
 
 PAGE_EVENTS = 5_000  # read, folded and written at once
-LAST_EVENTS = 500  # so many at most are folded while the log stands still: some ten milliseconds
+LAST_EVENTS = 500  # so many at most are folded while the log stands still: some ten milliseconds, more with many computed traits
 EXCHANGE_PATIENCE_S = 600.0  # for whoever reads the views for long, such as a dump of the database
 EXCHANGE_RETRY_S = 0.5
 

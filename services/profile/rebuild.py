@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -36,7 +37,8 @@ async def rebuild(settings: ProfileSettings) -> str:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     began, events = time.perf_counter(), 0
     try:
-        with Bar(*columns, transient=True) as bar:
+        console = Console(stderr=True)
+        with Bar(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
             task = bar.add_task("events", total=None)
 
             async def show(progress: Progressed) -> None:

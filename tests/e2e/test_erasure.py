@@ -115,7 +115,9 @@ def park(stack: Stack, members: Sequence[str]) -> None:
 def rebuild(stack: Stack) -> None:
     """While the service runs."""
     environment = whole_environment(stack.environment_of("profile"))
-    subprocess.run([sys.executable, "-m", "services.profile.rebuild"], env=environment, check=True)
+    command = [sys.executable, "-m", "services.profile.rebuild"]
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    assert (done.stdout[:24], done.stdout.count("\n")) == ("the views are made anew:", 1), "progress is for a terminal"
 
 
 def without_envelopes(table: list[Any]) -> list[Any]:
