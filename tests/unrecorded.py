@@ -9,4 +9,4 @@ async def _nothing(*_: object) -> None:
 
 
 def unrecorded() -> Disclosed:
-    return Disclosed(Disclosing(_nothing, lambda: 0), _nothing, lambda: 0, lambda: 0, 1)
+    return Disclosed(Disclosing(_nothing, lambda: 0), _nothing, lambda: 0, lambda _since, _keys: False, lambda: 0, 1)

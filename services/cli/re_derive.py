@@ -44,6 +44,12 @@ def re_derive(
         raise typer.Exit(1)
 
 
+def _same(found: dict[str, Any]) -> str:
+    if found["judged_only"]:
+        return "it follows from the log that it was permitted; what was given out isn't made again"
+    return "the same answer follows from the log"
+
+
 def _show(found: dict[str, Any], compared: Compared) -> None:
     read, gone = found["disclosure"], found["redacted_events"]
     other = (
@@ -64,7 +70,7 @@ def _show(found: dict[str, Any], compared: Compared) -> None:
             ("refused now", found["reason"]),
             ("erased since", f"{gone} events" if gone else ""),
             ("differs in", found["differences"]),
-            ("outcome", "the same answer follows from the log" if found["agrees"] else other),
+            ("outcome", _same(found) if found["agrees"] else other),
             ("judged by", ", ".join(compared.findings) if compared.findings else held + forgotten),
         ]
     )

@@ -58,8 +58,8 @@ class Profiles:
         clock: Clock,
         partitions: int,
     ) -> None:
-        self._history = history
-        self._chooser = chooser
+        self.history = history
+        self.chooser = chooser
         self._identifiers = identifiers
         self._states = states
         self.states_now: Load = states.get
@@ -72,7 +72,7 @@ class Profiles:
 
     @property
     def in_force(self) -> Rules:
-        return self._chooser.in_force
+        return self.chooser.in_force
 
     def purpose(self, name: str) -> PurposeDefined:
         if not name:
@@ -121,10 +121,10 @@ class Profiles:
         Raises NotFound (CUSTOMER_UNKNOWN), WrongState (CUSTOMER_ERASED), NotPermitted, Unavailable.
         """
         while True:
-            rules = self._chooser.in_force
+            rules = self.chooser.in_force
             held = await self.permit_cluster(customer, purpose, self._states.get)
             profile = await self.chosen_of(held, rules, Instant())
-            if rules is self._chooser.in_force:  # else some of the states may be folded for others
+            if rules is self.chooser.in_force:  # else some of the states may be folded for others
                 return await self.permission.pointed(profile, customer, purpose, self._states.get)
 
     async def permit_cluster(self, customer: bytes, purpose: PurposeDefined, load: Load) -> dict[bytes, Held]:
@@ -148,7 +148,7 @@ class Profiles:
 
     async def chosen(self, clusters: Mapping[bytes, dict[bytes, Held]], rules: Rules, instant: Instant) -> dict[bytes, Profile]:
         """By customer, of states that are folded with what these rules need. One of whom none can be made is absent."""
-        records = await self._chooser.records(clusters, rules, instant)
+        records = await self.chooser.records(clusters, rules, instant)
         return {customer: profile_of(clusters[customer], record, rules, self._partitions) for customer, record in records.items()}
 
     async def chosen_of(self, held: dict[bytes, Held], rules: Rules, instant: Instant) -> Profile:
@@ -160,7 +160,7 @@ class Profiles:
 
     async def verified_all(self, profiles: Sequence[Profile], instant: Instant) -> list[frozenset[str]]:
         """As `verified`, of each."""
-        return await self._chooser.verified([profile.record for profile in profiles], instant)
+        return await self.chooser.verified([profile.record for profile in profiles], instant)
 
     async def erased_among(self, customers: Collection[bytes]) -> set[bytes]:
         held = await self._states.get(set(customers)) if customers else {}
@@ -208,7 +208,7 @@ class Profiles:
     async def permit_replay(self, customer: bytes, purpose: PurposeDefined) -> Profile:
         """As `permit_past`; the profile to compare with, of one who was erased what is kept: nothing personal."""
         if await self.permit_past(customer, purpose):
-            return await self.chosen_of(await self._cluster(customer, self._states.get), self._chooser.in_force, Instant())
+            return await self.chosen_of(await self._cluster(customer, self._states.get), self.chooser.in_force, Instant())
         return await self.permit(customer, purpose)
 
     async def profile(self, customer: bytes, purpose: PurposeDefined, instant: Instant, choice: RulesChoice = THEN) -> Profile:
@@ -223,10 +223,10 @@ class Profiles:
 
     async def by_rules(self, profile: Profile, customer: bytes, purpose: PurposeDefined, choice: RulesChoice) -> Profile:
         """As it is now. What is kept may not be what these rules need. Raises NotFound (RULES_UNKNOWN)."""
-        rules = self._chooser.rules(choice, END_OF_TIME)
+        rules = self.chooser.rules(choice, END_OF_TIME)
         if rules is profile.rules:
             return profile
-        held = await self._history.of(rules.keeping).states(profile.record.members)
+        held = await self.history.of(rules.keeping).states(profile.record.members)
         return await self.permission.pointed(await self.chosen_of(held, rules, Instant()), customer, purpose, self._states.get)
 
     async def as_of(self, customer: bytes, instant: Instant, choice: RulesChoice = THEN) -> Profile:
@@ -245,8 +245,8 @@ class Profiles:
     ) -> dict[bytes, Cluster]:
         """By customer, as `cluster_as_of`; nothing is in that of one of whom no id was known. All are read together."""
         known_at = await self._settled(instant)
-        rules = self._chooser.rules(choice, known_at)
-        history = self._history.of(rules.keeping)
+        rules = self.chooser.rules(choice, known_at)
+        history = self.history.of(rules.keeping)
         past: dict[bytes, Past] = {}
 
         async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
@@ -270,7 +270,7 @@ class Profiles:
         Raises what `permit_past` does, and NotFound (VERSION_UNKNOWN).
         """
         await self.permit_past(customer, purpose)
-        if (recorded_at := await self._history.recorded_at(customer, version)) is None:
+        if (recorded_at := await self.history.recorded_at(customer, version)) is None:
             raise NotFound(
                 "this customer's stream has no such version yet", reason="VERSION_UNKNOWN", customer_id=to_text(customer)
             )
@@ -288,7 +288,7 @@ class Profiles:
         if known_at == END_OF_TIME:
             return list(await self._cluster(customer, self._states.get)), known_at
         settled = await self._settle(known_at)
-        history = self._history.of(self.in_force.keeping)  # merges are the same by all rules
+        history = self.history.of(self.in_force.keeping)  # merges are the same by all rules
         return list(await self._cluster(customer, lambda streams: history.states(streams, settled), self.states_now)), settled
 
     async def _cluster(self, customer: bytes, load: Load, near: Load | None = None) -> dict[bytes, Held]:

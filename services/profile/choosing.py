@@ -46,6 +46,10 @@ class Chooser:
     def in_force(self) -> Rules:
         return self._rulebook.rules
 
+    def knowing(self, decisions: LoadingCache[bytes, list[KnownDecision]], at: int) -> "Chooser":
+        """As it chose at an instant, by what was known of decisions then."""
+        return Chooser(self._rulebook, decisions, self._lookup_key, lambda: at)
+
     def rules(self, choice: RulesChoice, known_at: int) -> Rules:
         """Raises NotFound (RULES_UNKNOWN)."""
         if isinstance(choice, int):

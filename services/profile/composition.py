@@ -14,17 +14,19 @@ from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.beginnings import Beginnings
 from services.profile.belonging import Belongings
-from services.profile.cache import LoadingCache
+from services.profile.cache import Load, LoadingCache
 from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
 from services.profile.disclosed import Disclosed
 from services.profile.disclosing import Disclosing
+from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held
 from services.profile.explaining import Explaining
 from services.profile.exports import Exports
 from services.profile.exposures import Exposures, Source
 from services.profile.follow import ConsentFollower
+from services.profile.found_again import FoundAgain
 from services.profile.hub import Hub
 from services.profile.judging_again import JudgingAgain
 from services.profile.lapses import Lapses
@@ -150,19 +152,25 @@ def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disc
 
     who_read, consents, reader = WhoRead(log, parts.held), Consents(pool, settings.partitions), LogReader(pool)
     all_reads = AllReads(log, LogReader(disclosed))
+    found_again = FoundAgain(parts.profiles, consents, reader, settings.partitions)
     judging = JudgingAgain(Trails(reader, settings.partitions), consents)
     unkept = Permission(LoadingCache(consents.decisions, 0), parts.profiles.permission.lease_holds, now_us)
     everybody = Source(LoadingCache(parts.states.load, 0), unkept.decisions)
     return Disclosures(
         disclosing=disclosing,
         disclosed=Disclosed(
-            disclosing, parts.profiles.still_permits, lambda: parts.ready.changes, consent_known, settings.partitions
+            disclosing,
+            parts.profiles.still_permits,
+            lambda: parts.ready.changes,
+            parts.ready.overtook,
+            consent_known,
+            settings.partitions,
         ),
         log=log,
         who_read=who_read,
         exposures=Exposures(who_read, judging.purpose, Source(parts.held, decisions), all_reads, everybody),
         policies=Policies(all_reads, judging, consents),
-        rederive=partial(Rederiving, parts.profiles, consents, decisions, reader, judging),
+        rederive=partial(Rederiving, parts.profiles, consents, found_again, reader, judging),
     )
 
 
@@ -179,6 +187,15 @@ def _past(history: History, held: LoadingCache[bytes, Held], rulebook: Rulebook)
     return history.beside(lambda streams, keeping: held.at_hand(streams) if keeping == rulebook.rules.keeping else {})
 
 
+def _applied(consents: Consents, progress: Progress) -> Load[bytes, list[KnownDecision]]:
+    """What is committed and not applied yet isn't known: else an answer would go by more than its record says."""
+
+    async def decisions(hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
+        return await consents.known(hashes, progress.applied("consent"))
+
+    return decisions
+
+
 def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY) -> Parts:
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
@@ -186,7 +203,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     history = _history(reader, vault, pool, partitions, snapshot_every)
     rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
-    held, decisions = _cached(states), LoadingCache(consents.decisions, CACHED_IDENTIFIERS)
+    held, decisions = _cached(states), LoadingCache(_applied(consents, progress), CACHED_IDENTIFIERS)
     owners, purposes, past = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined](), _past(history, held, rulebook)
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]

@@ -5,7 +5,7 @@ fields. What can't be written down isn't answered.
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ from shared.ids import partition_of
 from shared.pieces import Pieces
 
 GIVEN_AT_ONCE: Final = 20  # customers of one answer, a millisecond or two
+
+TRIES: Final = 8  # to make an answer while others write: each takes some milliseconds at most
+T = TypeVar("T")
+Positions = tuple[tuple[int, int], ...]  # by partition
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,19 +42,21 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
 class Disclosed:
     """`permit` raises what a read of the customer for the purpose is refused with at this moment; `changes` counts what could change
-    that. `consent_known`: up to where decisions are known."""
+    that, `overtook` says whether it changed any of some keys. `consent_known`: up to where decisions are known."""
 
     def __init__(
         self,
         disclosing: Disclosing,
         permit: Callable[[bytes, PurposeDefined], Awaitable[Any]],
         changes: Callable[[], int],
+        overtook: Callable[[int, Collection[bytes]], bool],
         consent_known: Callable[[], int],
         partitions: int,
     ) -> None:
         self._disclosing = disclosing
         self._permit = permit
         self._changes = changes
+        self._overtook = overtook
         self._consent_known = consent_known
         self._partitions = partitions
         self._policies: dict[tuple[str, int], bytes] = {}
@@ -68,6 +74,26 @@ class Disclosed:
                     await self.refuse(call, reading, reading.purpose, members, refusal)
                 raise
 
+    async def steady(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What is made, or refused, of one moment: made anew where something that it was made from changed meanwhile. If that is so of the last
+        try too, it says only that it knew of what was decided before it began, and whether it is permitted is asked again."""
+        for left in reversed(range(TRIES)):
+            since, known, made, refusal = self._changes(), self._consent_known(), list[T](), None
+            with noted() as reading:
+                try:
+                    made.append(await work())
+                except (NotPermitted, WrongState, Unavailable) as refused:
+                    refusal = refused
+                changed = self._overtook(since, reading.keys)
+                reading.overtaken, reading.unsteady = changed and left > 0, changed
+                reading.consent_known = known if changed else self._consent_known()
+            if reading.overtaken:
+                continue
+            if refusal is not None:
+                raise refusal
+            break
+        return made[0]
+
     async def give(self, call: Call, reading: Reading, shown: Shown) -> None:
         """What a call about one customer answers. Raises what is raised when it is not permitted any more once it is written down."""
         assert reading.purpose is not None, "the call has said what it is for"
@@ -77,8 +103,10 @@ class Disclosed:
         assert reading.purpose is not None, "the call has said what it is for"
         since = self._changes()
         await self._disclosing.one(given, call)
-        if self._changes() != since:
-            await self._permit(reading.customer, reading.purpose)
+        if self._changes() != since or reading.unsteady:
+            reading.begin_again()
+            whom, purpose = reading.customer, reading.purpose
+            await self.steady(lambda: self._permit(whom, purpose))
 
     async def give_all(self, call: Call, reading: Reading, purpose: PurposeDefined, shown: Iterable[Shown]) -> None:
         """As `give`, of several customers; whoever gives them looks once more whether they may be, if that may have changed."""
@@ -107,15 +135,17 @@ class Disclosed:
         terms = msgspec.structs.replace(
             terms, fields=plain(shown.fields), withheld=withheld, rules_version=shown.rules_version, mask=plain(shown.mask)
         )
+        positions = tuple(sorted((partition, pos) for partition, pos in shown.positions.items() if pos >= 0))
         return Given(
             terms,
             tuple(shown.members),
             reading.evidence_of(shown.members),
-            self._consent_known(),
-            tuple(sorted((partition, pos) for partition, pos in shown.positions.items() if pos >= 0)),
+            self._known_to(reading),
+            positions,
             shown.instant.valid_at,
             shown.instant.known_at,
             shown.tag,
+            joined=self._joined(reading, positions),
         )
 
     def refused(
@@ -125,7 +155,15 @@ class Disclosed:
         terms = self._terms(call, purpose, outcome_of(refusal) or "deny", refusal.reason)
         newest = newest_by_partition({one: reading.newest[one] for one in members if one in reading.newest}, self._partitions)
         positions = tuple(sorted(newest.items()))
-        return Given(terms, tuple(members), reading.evidence_of(members), self._consent_known(), positions)
+        joined = self._joined(reading, positions)
+        return Given(terms, tuple(members), reading.evidence_of(members), self._known_to(reading), positions, joined=joined)
+
+    def _joined(self, reading: Reading, positions: Positions) -> Positions:
+        newest = tuple(sorted(newest_by_partition(reading.newest, self._partitions).items()))
+        return () if newest == positions else newest
+
+    def _known_to(self, reading: Reading) -> int:
+        return self._consent_known() if reading.consent_known is None else reading.consent_known
 
     def _terms(self, call: Call, purpose: PurposeDefined, outcome: Outcome, reason: str = "") -> Terms:
         policy = (purpose.name, purpose.version)

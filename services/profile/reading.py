@@ -19,6 +19,9 @@ class Reading:
         self.until = END_OF_TIME
         self.evidence: dict[bytes, set[bytes]] = {}
         self.newest: dict[bytes, int] = {}
+        self.consent_known: int | None = None  # up to where decisions were, if that was noted
+        self.overtaken = False  # something that it was made from changed meanwhile: it is made anew
+        self.unsteady = False  # so it did each time
         self.purpose: PurposeDefined | None = None
         self.customer = b""
 
@@ -26,10 +29,16 @@ class Reading:
         """For what, and about whom, of one customer."""
         self.purpose, self.customer = purpose, customer
 
+    def begin_again(self) -> None:
+        """What is found out from here on doesn't follow from what was before."""
+        self.evidence, self.newest, self.unsteady = {}, {}, False
+
     def includes(self, other: "Reading") -> None:
         self.keys |= other.keys
         self.until = min(self.until, other.until)
         self.newest |= other.newest
+        self.unsteady |= other.unsteady
+        self.consent_known = self.consent_known if other.consent_known is None else other.consent_known
         for stream, decisions in other.evidence.items():
             self.evidence.setdefault(stream, set()).update(decisions)
 
@@ -49,7 +58,7 @@ def noted() -> Iterator[Reading]:
         yield reading
     finally:
         _under_way.reset(token)
-        if outer is not None:
+        if outer is not None and not reading.overtaken:
             outer.includes(reading)
 
 

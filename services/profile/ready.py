@@ -5,8 +5,9 @@ that changes a state, the decision that binds an identifier, the key that is des
 Besides it depends on the purpose, the rules in force, the lease and the clock, which are asked at every use.
 """
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Collection
+from itertools import islice
 
 import msgspec
 
@@ -20,6 +21,8 @@ OVERHEAD_BYTES = 1_000  # of an answer and its request, and a hundred of each ke
 KEY_BYTES = 100
 FIELD_BYTES = 80
 REQUEST_BYTES_AT_MOST = 512  # a larger one is answered anew each time: it would be held besides
+CHANGES_KEPT = 200  # of what changed while an answer was made; a unit has three
+CHANGED_KEYS_KEPT = 50_000  # of these in all; some MB
 MOST_KEYS = 200  # a customer of more is made anew for each call, rather than looked for at each change
 
 
@@ -58,6 +61,8 @@ class ReadyAnswers:
         self._by_key: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._bytes = 0
         self.changes = 0  # an answer that was begun before the last of them isn't kept
+        self._changed = deque[frozenset[bytes] | None]()  # by the last of them
+        self._changed_keys = 0
 
     def find(self, request: bytes) -> Ready | None:
         ready = self._held.get(request)
@@ -85,6 +90,7 @@ class ReadyAnswers:
     def drop(self, keys: Collection[bytes] | None) -> None:
         """None: of all keys."""
         self.changes += 1
+        self._note(keys)
         if keys is None:
             self._held.clear()
             self._by_key.clear()
@@ -92,6 +98,17 @@ class ReadyAnswers:
             return
         for request in {request for key in keys if key in self._by_key for request in self._by_key[key]}:
             self._forget(request)
+
+    def overtook(self, since: int, keys: Collection[bytes]) -> bool:
+        """Whether any of these is another since `changes` was that, as far back as it is kept: what takes so long would only take longer."""
+        last = islice(reversed(self._changed), self.changes - since)
+        return any(changed is None or not changed.isdisjoint(keys) for changed in last)
+
+    def _note(self, keys: Collection[bytes] | None) -> None:
+        self._changed.append(None if keys is None else frozenset(keys))
+        self._changed_keys += len(keys or ())
+        while len(self._changed) > CHANGES_KEPT or (self._changed_keys > CHANGED_KEYS_KEPT and len(self._changed) > 1):
+            self._changed_keys -= len(self._changed.popleft() or ())
 
     def _forget(self, request: bytes) -> None:
         if (ready := self._held.pop(request, None)) is None:

@@ -11,8 +11,8 @@ from services.profile.app import Instant, Profiles
 from services.profile.clusters import Cluster, bonds_of, case_of
 from services.profile.copied import Copied, copied
 from services.profile.domain.disclosure import Disclosure, Given
+from services.profile.found_again import FoundAgain
 from services.profile.judging_again import GIVEN, UNCONFIRMED, JudgingAgain, Then, judged, untrue
-from services.profile.permission import Decisions
 from services.profile.profile import Profile
 from services.profile.tables.consents import Consents
 from shared.consent_rule import judge_point
@@ -55,7 +55,7 @@ OVER_HTTP: Final = "HTTP "  # what the names of calls over the other edge begin 
 class Rederived(NamedTuple):
     """`reason` of a refusal; empty: it is permitted, or can't be told. `redacted`: events that it was made from and can't be read any more.
     `positions` of those that it was made from; `untrue`: what the record says of the judgement that doesn't follow from it. `judged_by`: what was
-    copied of consent's log for it."""
+    copied of consent's log for it. `judged_only`: what was given out isn't made again."""
 
     answered: Answered
     redacted: int = 0
@@ -63,6 +63,7 @@ class Rederived(NamedTuple):
     positions: Mapping[int, int] = {}
     untrue: tuple[str, ...] = ()
     judged_by: Sequence[Copied] = ()
+    judged_only: bool = False
 
     def agrees(self, given: Given) -> bool:
         return not self._differing(given)
@@ -80,10 +81,12 @@ class Rederived(NamedTuple):
 
     def _made_from(self, given: Given) -> bool:
         """An answer of the past follows from the instants that were asked for."""
+        if self.judged_only:
+            return set(given.positions) == set(self.positions.items())
         if not given.tag or self.reason or given.valid_at != END_OF_TIME or given.known_at != END_OF_TIME:
             return True
         noted = dict(given.positions)
-        return noted.keys() == self.positions.keys() and all(noted[one] <= pos for one, pos in self.positions.items())
+        return noted == self.positions
 
 
 def outcome_by(reason: str, withheld: Collection[object]) -> Outcome:
@@ -99,7 +102,7 @@ class Rederiving:
         self,
         profiles: Profiles,
         consents: Consents,
-        decisions: Decisions,
+        found_again: FoundAgain,
         reader: LogReader,
         judging: JudgingAgain,
         answer: Answer,
@@ -107,15 +110,14 @@ class Rederiving:
     ) -> None:
         self._profiles = profiles
         self._consents = consents
-        self._decisions = decisions
+        self._found_again = found_again
         self._reader = reader
         self._judging = judging
         self._answer = answer
         self._over_http = over_http
 
     async def again(self, disclosure: Disclosure) -> Rederived:
-        """By who was one when it was read and what was known then; where something was recorded at that very moment, as of what is noted that
-        it was made from.
+        """By who was one when it was read and what was known then, as the record names it: of each partition, and of what was decided.
 
         Raises WrongState (NOT_DERIVABLE), InvalidInput (PURPOSE_UNKNOWN) and what a read of the past does.
         """
@@ -131,72 +133,66 @@ class Rederiving:
             reason = "" if judged(then).permitted else judged(then).reason
             return await self._unless_gone(disclosure, Rederived(NOTHING, reason=reason, untrue=untrue(then)))
         if not given.tag or "*" in given.terms.mask:
-            raise _not_derivable()
+            return await self._judged_only(disclosure, then)
         purpose = await self._consents.purpose(given.terms.purpose, given.terms.purpose_version)
         if purpose is None:
             raise InvalidInput("no such version of the purpose is known", reason="PURPOSE_UNKNOWN")
         if then is not None and not (found := judged(then)).permitted:
             return await self._unless_gone(disclosure, Rederived(NOTHING, reason=found.reason))
-        made = await self._given(disclosure, purpose)
+        made = await self._given(disclosure, purpose, then)
         return made if then is None else made._replace(untrue=untrue(then))
+
+    async def _judged_only(self, disclosure: Disclosure, then: Then | None) -> Rederived:
+        """Of what no tag was written down, as of a page of a timeline: whether it was permitted, and whether the events that it names are there, and are
+        theirs. Raises WrongState (NOT_DERIVABLE)."""
+        if then is None:
+            raise _not_derivable()
+        given, terms, reason = disclosure.given, disclosure.given.terms, "" if judged(then).permitted else judged(then).reason
+        answered = NOTHING if reason else Answered(terms.fields, given.tag, terms.withheld)
+        positions = {
+            partition: position for partition, position in given.positions if await self._is_theirs(partition, position, given)
+        }
+        return await self._unless_gone(
+            disclosure, Rederived(answered, reason=reason, positions=positions, untrue=untrue(then), judged_only=True)
+        )
+
+    async def _is_theirs(self, partition: int, position: int, given: Given) -> bool:
+        records = await self._reader.partition(partition, position, 1)
+        return bool(records) and records[0].pos == position and records[0].entry.stream in given.members
 
     async def _unless_gone(self, disclosure: Disclosure, found: Rederived) -> Rederived:
         """With an erasure grants are gone too: what is judged without them says nothing of the read."""
         given = disclosure.given
-        if found.reason == given.terms.reason and not found.untrue:
+        if found.agrees(given) or (found.reason == given.terms.reason and not found.untrue):
             return found
         instant = Instant(given.valid_at, min(given.known_at, disclosure.at))
         cluster = await self._profiles.cluster_as_of(given.members[0], instant)
         return Rederived(NOTHING, cluster.redacted) if cluster.redacted else found
 
-    async def _given(self, disclosure: Disclosure, purpose: PurposeDefined) -> Rederived:
+    async def _given(self, disclosure: Disclosure, purpose: PurposeDefined, then: Then | None) -> Rederived:
         given = disclosure.given
-        found = await self._as_known(disclosure, purpose, min(given.known_at, disclosure.at))
-        same = found.answered.tag == given.tag and found.positions == dict(given.positions)
-        if same or given.known_at != END_OF_TIME or not given.positions:
-            return found
         try:
-            return await self._as_known(disclosure, purpose, await self._recorded_at(disclosure))
-        except NotFound:  # she wasn't there yet: the answer isn't made from what the record names
-            return found._replace(positions={})
-
-    async def _as_known(self, disclosure: Disclosure, purpose: PurposeDefined, known_at: int) -> Rederived:
-        given = disclosure.given
-        instant = Instant(given.valid_at, known_at)
-        cluster = await self._profiles.cluster_as_of(given.members[0], instant, given.terms.rules_version)
-        cluster = msgspec.structs.replace(cluster, past={one: cluster.past[one] for one in given.members if one in cluster.past})
-        profile = await self._profiles.profile_as_of(given.members[0], cluster)
-        profile = await self._pointed(profile, cluster, purpose, disclosure.at)
-        verified = await self._profiles.verified(profile, instant)
-        if given.known_at == given.valid_at == END_OF_TIME:
-            profile = msgspec.structs.replace(profile, redacted=0)  # a read of now doesn't count them
-        at = disclosure.at if Instant(given.valid_at, given.known_at).earlier == END_OF_TIME else instant.earlier
-        remade = Remade(given, purpose, profile, cluster, verified, instant, at)
+            found = await self._found_again.of(disclosure)
+        except NotFound as refusal:
+            if refusal.reason != "CUSTOMER_UNKNOWN":
+                raise
+            return Rederived(NOTHING)  # she wasn't there yet: the answer isn't made from what the record names
+        profile = self._pointed(found.profile, then, purpose)
+        remade = Remade(given, purpose, profile, found.cluster, found.verified, found.instant, found.at)
         answer = self._over_http if given.terms.call.startswith(OVER_HTTP) else self._answer
         positions = {partition: position for partition, position in profile.positions.items() if position >= 0}
-        return Rederived(await answer(remade), cluster.redacted, positions=positions)
+        return Rederived(await answer(remade), found.cluster.redacted, positions=positions)
 
-    async def _pointed(self, profile: Profile, cluster: Cluster, purpose: PurposeDefined, at: int) -> Profile:
+    def _pointed(self, profile: Profile, then: Then | None, purpose: PurposeDefined) -> Profile:
         """With the contact points that permitted the purpose by what was decided and known then."""
-        if not purpose.contact_points:
+        if not purpose.contact_points or then is None:
             return profile
-        bonds = bonds_of({stream: past.held for stream, past in cluster.past.items()})
-        known = {
-            bound: [one for one in made if one.recorded_at <= at] for bound, made in (await self._decisions(list(bonds))).items()
-        }
-        case = case_of(purpose, bonds, known, at)
+        bonds = bonds_of(then.held)
+        case = case_of(purpose, bonds, then.decided, then.read.at)
         identifiers = profile.record.identifiers
         bound = [h for h, one in identifiers.items() if one.namespace in purpose.contact_points and h in bonds]
         points = frozenset(point for point in bound if judge_point(case, point).permitted)
         return msgspec.structs.replace(profile, record=msgspec.structs.replace(profile.record, permitted_points=points))
-
-    async def _recorded_at(self, disclosure: Disclosure) -> int:
-        """Of the newest event that the answer was made from."""
-        newest = 0
-        for partition, position in disclosure.given.positions:
-            for record in await self._reader.partition(partition, position, 1):
-                newest = max(newest, record.recorded_at)
-        return newest
 
 
 def _not_derivable() -> WrongState:

@@ -71,11 +71,12 @@ class Bygone:
 
 
 def _known(trail: Trail, read: Disclosure) -> int:
-    """How much of it was known to a read. An answer that is a profile of then, and a refusal, name the newest event that they follow from."""
+    """How much of it was known to a read, by the newest events that it says who is one by. An answer that is a profile of now, and a refusal, may say
+    so by what they were made from."""
     given, partition = read.given, trail[0].partition
     follows = given.tag or given.terms.outcome not in ("permit", "partial")
-    if follows and given.valid_at == given.known_at == END_OF_TIME and trail[0].entry.stream in given.members:
-        newest = dict(given.positions).get(partition)
-        if newest is not None:
-            return sum(record.pos <= newest for record in trail)
+    of_now = follows and given.valid_at == given.known_at == END_OF_TIME
+    newest = dict(given.joined or (given.positions if of_now else ())).get(partition)
+    if newest is not None:
+        return sum(record.pos <= newest for record in trail)
     return sum(record.recorded_at <= read.at for record in trail)

@@ -53,6 +53,7 @@ class Given(msgspec.Struct, frozen=True, array_like=True):
     known_at: int = END_OF_TIME
     tag: str = ""
     count: int = 1  # of a bulk answer: customers; `members` is empty then
+    joined: tuple[tuple[int, int], ...] = ()  # as `positions`, of the newest events by which was known who is one; empty: by those
 
 
 class Read(msgspec.Struct, frozen=True, array_like=True):

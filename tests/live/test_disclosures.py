@@ -307,7 +307,7 @@ async def test_of_who_was_erased_an_answer_can_not_be_made_again_and_it_is_said(
 
 @pytest.mark.parametrize(
     ("disclosure_id", "reason"),
-    [("x", "DISCLOSURE_ID_INVALID"), ("9.9", "DISCLOSURE_UNKNOWN"), ("0.9", "DISCLOSURE_UNKNOWN"), ("0.0", "NOT_DERIVABLE")],
+    [("x", "DISCLOSURE_ID_INVALID"), ("9.9", "DISCLOSURE_UNKNOWN"), ("0.9", "DISCLOSURE_UNKNOWN")],
 )
 async def test_what_can_not_be_made_again_is_refused_with_its_reason(shown: Shown, disclosure_id: str, reason: str) -> None:
     named: Any = {"customer": CustomerRef(customer_id=to_text(shown.stream)), "purpose": "news"}

@@ -113,6 +113,8 @@ def test_every_call_for_a_purpose_is_made_here() -> None:
 async def test_about_one_who_is_named_an_answer_leaves_a_record_and_a_refusal_does(shown: Shown, method: str) -> None:
     assert await called(shown, method, NAMED[method](by_id(shown.stream))) == ""
     assert await verdicts(shown, shown.stream, method) == {(method, disclosure_pb2.VERDICT_PERMIT, "")}
+    for one in await who_read(shown, shown.stream, caller=method):
+        assert (await rederived(shown, one))[0], "and it follows again"
     refused = await called(shown, method, NAMED[method](by_id(shown.other)))
     assert refused == ("" if method in {"BatchGetProfiles", "WatchProfiles"} else "CONSENT_MISSING")  # in their answers
     assert await verdicts(shown, shown.other, method) == {(method, disclosure_pb2.VERDICT_DENY, "CONSENT_MISSING")}
@@ -133,6 +135,8 @@ async def test_of_who_is_listed_each_who_is_told_of_has_a_record(shown: Shown, m
     assert await called(shown, method, OF_ALL[method]()) == ""
     assert await verdicts(shown, shown.stream, method) == {(method, disclosure_pb2.VERDICT_PERMIT, "")}
     assert not await verdicts(shown, shown.other, method)
+    for one in await who_read(shown, shown.stream, caller=method):
+        assert (await rederived(shown, one))[0], "and it follows again"
 
 
 async def test_what_changed_by_time_alone_and_is_exported_leaves_a_record(shown: Shown) -> None:

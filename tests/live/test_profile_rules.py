@@ -170,7 +170,7 @@ async def test_what_is_predicted_happens_and_what_was_served_then_is_still_serve
     await again.recorder.load()
     assert again.rulebook.in_force.settled
     assert shown(await profiles(again, living, Instant())) == shown(after)
-    history = again.profiles._history.of(again.rulebook.rules.keeping)
+    history = again.profiles.history.of(again.rulebook.rules.keeping)
     kept, folded = await again.states.load(living), await history.fold(await history.read(living))
     assert {s: state_hash(one.state) for s, one in kept.items()} == {s: state_hash(one.state) for s, one in folded.items()}
     assert [one.version for one in again.rulebook.activations] == [1, 2]

@@ -142,7 +142,7 @@ class World:
     async def assert_views_are_what_the_log_gives(self) -> None:
         log = await self.log()
         streams = {record.entry.stream for record in log}
-        given = await self.parts.profiles._history.fold(await self.parts.profiles._history.read(streams))
+        given = await self.parts.profiles.history.fold(await self.parts.profiles.history.read(streams))
         gone = [stream for stream in streams if await self.vault.key(stream) is None]
         for stream in gone:
             close(given[stream].state)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ from shared.events import customer as events
 from shared.events.catalogue import make_entry
 from shared.ids import derived_id
 from shared.instants import now_us
+from shared.rpc.errors import reason_of
 from tests.live.inside import Inside, founded, linked, merged, new_id
 from tests.live.test_disclosures import read, who_read
 from tests.live.test_ready import Shown
@@ -111,3 +113,21 @@ async def test_whatever_of_a_record_does_not_follow_is_told(shown: Shown) -> Non
         assert part in await differing(shown, **said), part
     assert await differing(shown, evidence=()) == ["decision_ids"]
     assert await differing(shown, positions=((0, 0),)) != []
+
+
+@pytest.mark.parametrize(
+    "terms", [{}, {"outcome": "deny", "reason": "CONSENT_WITHDRAWN"}, {"outcome": "gap", "reason": "CUSTOMER_UNKNOWN"}]
+)
+async def test_a_read_of_whom_the_log_does_not_know_can_not_be_judged_again(shown: Shown, terms: dict[str, Any]) -> None:
+    await read(shown)
+    record = await shown.inside.disclosures.log.at(0)
+    assert record is not None
+    [found] = unpacked(record.entry.public())
+    of_nobody = msgspec.structs.replace(
+        found.given, terms=msgspec.structs.replace(found.given.terms, **terms), members=(new_id(),), tag=""
+    )
+    await shown.inside.disclosures.log.write([msgspec.structs.replace(found, given=of_nobody, caller="forged")])
+    [forged] = (await shown.inside.disclosed.WhoRead(pb.WhoReadRequest(caller="forged"))).disclosures
+    with pytest.raises(grpc.RpcError) as refused:
+        await again(shown, forged)
+    assert reason_of(refused.value) == "NOT_DERIVABLE"

@@ -85,7 +85,7 @@ class Kept:
     def __init__(self, document: Mapping[str, Any], walked_events: int) -> None:
         self.past = Past()
         self.rules = rules_of(msgspec.convert(document, RulesDocument), 1)
-        self.chooser = self.past.profiles._chooser
+        self.chooser = self.past.profiles.chooser
         self.chooser._rulebook._activations = [Activation(rules=self.rules, document=RulesDocument())]
         self.history = self.past.history.of(self.rules.keeping)
         self.beginnings = Beginnings(cast(Vault, self.past.keys), self.chooser, PARTITIONS, walked_events)

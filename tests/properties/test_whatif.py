@@ -57,7 +57,7 @@ class Tried:
     """A past whose rules are tried and activated, two states to a page."""
 
     def __init__(self, past: Past) -> None:
-        self.past, self.chooser = past, past.profiles._chooser
+        self.past, self.chooser = past, past.profiles.chooser
         batches = Batches(past.profiles, cast(Any, None), LoadingCache(self.load, 0), b"")
         kept: Any = self
         self.simulation = Simulation(batches, self.chooser, kept, past.history, b"key", lambda: past.log.now)

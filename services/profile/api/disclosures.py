@@ -80,6 +80,7 @@ class DisclosureApi(disclosure_pb2_grpc.DisclosureServiceServicer):
             reason=found.reason,
             differences=found.differences(placed.disclosure.given),
             judged_by=map(_copied, found.judged_by),
+            judged_only=found.judged_only,
         )
 
 

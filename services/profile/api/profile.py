@@ -97,8 +97,13 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
     async def _made(self, request: pb.GetProfileRequest, context: Any, reading: Reading) -> MadeOne:
         mask = mask_of(request.read_mask)
         purpose, customer, instant = await self._asked(request, context, reading)
-        profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
-        verified = await self._profiles.verified(profile, instant) if mask.wants_any_trait(CONFIRMABLE) else frozenset()
+
+        async def found() -> tuple[Profile, frozenset[str]]:
+            profile = await self._profiles.profile(customer, purpose, instant, rules_choice(request.rules))
+            wanted = mask.wants_any_trait(CONFIRMABLE)
+            return profile, await self._profiles.verified(profile, instant) if wanted else frozenset()
+
+        profile, verified = await self._disclosed.steady(found)
         message = profile_message(profile, purpose, verified, mask)
         etag = self._tag(message, profile.rules, purpose, mask)
         known_at = None if instant.known_at == END_OF_TIME else to_timestamp(instant.known_at)
@@ -121,7 +126,9 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         call = call_of("BatchGetProfiles", context)
         with noted() as reading:
             try:
-                outcomes = await self._batches.outcomes(named, purpose, instant, versions, choice, with_verified=verified)
+                outcomes = await self._disclosed.steady(
+                    lambda: self._batches.outcomes(named, purpose, instant, versions, choice, with_verified=verified)
+                )
             except Unavailable as refusal:
                 refusal.facts.update(verdict_fact(refusal))
                 refused = await self._batches.refused(named, [refusal] * len(named))

@@ -30,6 +30,7 @@ class Given(msgspec.Struct, frozen=True):
     known_at: int = END_OF_TIME
     tag: str = ""
     count: int = 1
+    joined: tuple[tuple[int, int], ...] = ()
 
 
 class Disclosure(msgspec.Struct, frozen=True, gc=False):

@@ -132,9 +132,9 @@ class ProfileDoor:
             if version:
                 instant = await self._profiles.at_version(customer, purpose, instant.valid_at, version)
             if target.part == "events":  # the log itself knows what of it is of the past
-                profile = await self._profiles.permit(customer, purpose)
+                profile = await self._disclosed.steady(lambda: self._profiles.permit(customer, purpose))
             else:
-                profile = await self._profiles.profile(customer, purpose, instant, choice)
+                profile = await self._disclosed.steady(lambda: self._profiles.profile(customer, purpose, instant, choice))
             read = Read(target, customer, query, wanted, purpose, instant, profile)
             content = await self._content(read, customer, happened, choice)
             await self._disclosed.give(call, reading, shown_by(read, content, self._record_key))

@@ -48,6 +48,11 @@ class Consents:
     async def decisions(self, hashes: Collection[bytes]) -> dict[bytes, list[KnownDecision]]:
         return {value_hash: [decision for _, decision in made] for value_hash, made in (await self.decided(hashes)).items()}
 
+    async def known(self, hashes: Collection[bytes], last: int) -> dict[bytes, list[KnownDecision]]:
+        """As `decisions`, up to a position in the consent log."""
+        found = await self.decided(hashes)
+        return {value_hash: [one for position, one in made if position <= last] for value_hash, made in found.items()}
+
     async def decided(self, hashes: Collection[bytes]) -> dict[bytes, list[tuple[int, KnownDecision]]]:
         """As `decisions`, each with its position in the consent log."""
         rows = await self._pool.fetch(

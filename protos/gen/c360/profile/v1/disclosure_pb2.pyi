@@ -424,6 +424,7 @@ class RederiveDisclosureResponse(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DIFFERENCES_FIELD_NUMBER: _builtins.int
     JUDGED_BY_FIELD_NUMBER: _builtins.int
+    JUDGED_ONLY_FIELD_NUMBER: _builtins.int
     agrees: _builtins.bool
     """Whether the answer is the same, permitted or refused for the same reason, by names of fields and its keyed hash, and whether all else that the record
     says of the judgement follows.
@@ -434,6 +435,10 @@ class RederiveDisclosureResponse(_message.Message):
     """
     reason: _builtins.str
     """Why it is refused now, such as "CONSENT_WITHDRAWN". Empty: it is permitted, or it can't be told as redacted_events says."""
+    judged_only: _builtins.bool
+    """Whether what was given out isn't made again: pages of a timeline or of changes, and what else has no tag or was asked with names that aren't plain. Then it
+    is told whether it was permitted, with all that follows from that, and whether the events of `positions` are there, and the customer's.
+    """
     @_builtins.property
     def disclosure(self) -> Global___Disclosure:
         """As it was written down."""
@@ -464,10 +469,11 @@ class RederiveDisclosureResponse(_message.Message):
         reason: _builtins.str = ...,
         differences: _abc.Iterable[_builtins.str] | None = ...,
         judged_by: _abc.Iterable[Global___CopiedStream] | None = ...,
+        judged_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disclosure", b"disclosure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "differences", b"differences", "disclosure", b"disclosure", "fields", b"fields", "judged_by", b"judged_by", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "differences", b"differences", "disclosure", b"disclosure", "fields", b"fields", "judged_by", b"judged_by", "judged_only", b"judged_only", "reason", b"reason", "redacted_events", b"redacted_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -107,10 +107,9 @@ class DisclosureServiceServicer:
     def RederiveDisclosure(self, request, context):
         """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles, or of the HTTP API's traits, external_ids or metadata, again, from what it
         was made from, by the purpose and rules of then, and compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
-        decisions that were known. It shows no value.
+        decisions that were known. Of what has no tag, such as a page of a timeline, it only does that. It shows no value.
         Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-        FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with names that aren't plain in its read mask or query; a refusal for another
-        reason than a permission).
+        FAILED_PRECONDITION (NOT_DERIVABLE: what is of nobody, or of whom the log doesn't know; a refusal for another reason than a permission).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -58,10 +58,9 @@ class DisclosureServiceStub:
     RederiveDisclosure: _grpc.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]
     """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles, or of the HTTP API's traits, external_ids or metadata, again, from what it
     was made from, by the purpose and rules of then, and compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
-    decisions that were known. It shows no value.
+    decisions that were known. Of what has no tag, such as a page of a timeline, it only does that. It shows no value.
     Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-    FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with names that aren't plain in its read mask or query; a refusal for another
-    reason than a permission).
+    FAILED_PRECONDITION (NOT_DERIVABLE: what is of nobody, or of whom the log doesn't know; a refusal for another reason than a permission).
     """
 
 @_typing.type_check_only
@@ -94,10 +93,9 @@ class DisclosureServiceAsyncStub(DisclosureServiceStub):
     RederiveDisclosure: _aio.UnaryUnaryMultiCallable[_disclosure_pb2.RederiveDisclosureRequest, _disclosure_pb2.RederiveDisclosureResponse]  # type: ignore[assignment]
     """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles, or of the HTTP API's traits, external_ids or metadata, again, from what it
     was made from, by the purpose and rules of then, and compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
-    decisions that were known. It shows no value.
+    decisions that were known. Of what has no tag, such as a page of a timeline, it only does that. It shows no value.
     Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-    FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with names that aren't plain in its read mask or query; a refusal for another
-    reason than a permission).
+    FAILED_PRECONDITION (NOT_DERIVABLE: what is of nobody, or of whom the log doesn't know; a refusal for another reason than a permission).
     """
 
 class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -157,10 +155,9 @@ class DisclosureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_disclosure_pb2.RederiveDisclosureResponse, _abc.Awaitable[_disclosure_pb2.RederiveDisclosureResponse]]:
         """RederiveDisclosure makes the answer of a GetProfile or BatchGetProfiles, or of the HTTP API's traits, external_ids or metadata, again, from what it
         was made from, by the purpose and rules of then, and compares names of fields and the keyed hash; and it judges the read again, of any call, also one that was refused, by who was one then and the
-        decisions that were known. It shows no value.
+        decisions that were known. Of what has no tag, such as a page of a timeline, it only does that. It shows no value.
         Errors: INVALID_ARGUMENT (DISCLOSURE_ID_INVALID, PURPOSE_UNKNOWN), NOT_FOUND (DISCLOSURE_UNKNOWN, CUSTOMER_UNKNOWN, RULES_UNKNOWN),
-        FAILED_PRECONDITION (NOT_DERIVABLE: what was given out by another call, or with names that aren't plain in its read mask or query; a refusal for another
-        reason than a permission).
+        FAILED_PRECONDITION (NOT_DERIVABLE: what is of nobody, or of whom the log doesn't know; a refusal for another reason than a permission).
         """
 
 def add_DisclosureServiceServicer_to_server(servicer: DisclosureServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
