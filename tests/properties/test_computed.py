@@ -8,9 +8,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.domain.computed.aggregates import next_change, values
+from services.profile.domain.computed.aggregates import computed, next_change, next_of, values
 from services.profile.domain.computed.document import TOTALLED
-from services.profile.domain.computed.occurrences import Kept
+from services.profile.domain.computed.occurrences import Kept, Occurrence
 from services.profile.domain.computed.take import join
 from services.profile.domain.fold import happened_by
 from shared.events.catalogue import Entry
@@ -112,9 +112,31 @@ def test_of_more_than_is_kept_the_newest_stay_and_it_is_said(history: list[Entry
             assert found[name].counted <= 3
 
 
-@given(histories, instants, st.data())
-def test_until_the_next_change_nothing_changes_and_changes_end(history: list[Entry], at: int, data: st.DataObject) -> None:
-    kept, at = kept_of(DEFINITIONS, history), max(at, received(history))
+def test_it_is_a_change_that_nothing_is_missing_any_more() -> None:
+    definition = next(one for one in DEFINITIONS.all.values() if one.span.sliding_us and one.aggregate == "count")
+    window = definition.span.sliding_us
+    assert window is not None
+    occurrences: list[Occurrence] = [(DAY + at, bytes([at]) * 16, None) for at in (7, 8, 9)]
+    kept = Kept("newest", window, 3, occurrences=occurrences, cut_at=DAY + 5)
+    marks = [computed(kept, definition, DAY + window + at).cut for at in (4, 5)]
+    assert (next_of(kept, definition, DAY + 9), marks) == (DAY + window + 5, [True, False])
+    assert next_of(kept, definition, DAY + window + 5) == DAY + window + 7, "then one leaves"
+
+
+@given(histories, instants, st.data(), st.booleans())
+def test_until_the_next_change_nothing_changes_and_changes_end(
+    history: list[Entry], at: int, data: st.DataObject, scarce: bool
+) -> None:
+    """Neither a value nor whether it is cut."""
+    with patch("services.profile.domain.computed.definitions.MAX_OCCURRENCES", 3 if scarce else 1_000):
+        kept, at = kept_of(DEFINITIONS, history), max(at, received(history))
+        _require_steady_until_changes(kept, at, data, history)
+
+
+def _require_steady_until_changes(kept: dict[str, Kept], at: int, data: st.DataObject, history: list[Entry]) -> None:
+    def told(kept: dict[str, Kept], at: int) -> dict[str, Any]:
+        return {name: (one.value, one.cut) for name, one in values(kept, DEFINITIONS, at).items()}
+
     readings = {"since"}
     wakes = 0
     while (then := next_change(kept, DEFINITIONS, at)) is not None:

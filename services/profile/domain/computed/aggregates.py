@@ -69,7 +69,7 @@ def aggregate(definition: Definition, held: Sequence[Occurrence], total: Total |
 
 
 def next_change(kept: Mapping[str, Kept], definitions: Definitions, at: int) -> int | None:
-    """The next instant after `at` at which a value may be another with no event; None when there is none.
+    """The next instant after `at` at which a value, or whether it is cut, may be another with no event; None when there is none.
 
     Between the two nothing changes, but what is a reading of the clock: time_since.
     """
@@ -82,6 +82,8 @@ def next_of(kept: Kept, definition: Definition, at: int) -> int | None:
         return None
     leaving = next_leaving(kept, definition.span, at)
     candidates = [] if leaving is None else [leaving]
+    if kept.cut_at and kept.most > 1 and definition.span.sliding_us is not None:
+        candidates.append(kept.cut_at + definition.span.sliding_us)  # from then on none is missing
     if definition.aggregate == "rfm" and within(kept, definition.span, at):
         candidates += [kept.occurrences[-1][0] + bound for bound in definition.recency_us]
     if definition.aggregate == "lifetime_value" and (silent_from := last_bought(within(kept, definition.span, at))) is not None:
