@@ -36,6 +36,7 @@ class Lapse(msgspec.Struct, frozen=True):
     at: int
     changed_at: int
     decision_id: bytes  # that confirmed an address; empty where it was time
+    cut: list[str]  # names of those of the traits of which not all could be considered
 
     def __repr__(self) -> str:
         return f"<Lapse of {len(self.traits)} traits sealed>"
@@ -140,8 +141,9 @@ class Lapses:
         # Of an event just before other rules came, the instant itself: from the next on it is by those.
         at = max(changed_at, min(1 + await self._recorded_at(cluster), reign.until))
         told = now if at == now.at else await side(at)  # what clocks say is as of then
-        shown = {name: trait.value for name, trait in told.traits.items() if purpose.may_see(name)}
-        return Lapse(members, shown, at, changed_at, decision_id)
+        shown = {name: trait for name, trait in told.traits.items() if purpose.may_see(name)}
+        values, cut = {name: trait.value for name, trait in shown.items()}, sorted(name for name, one in shown.items() if one.cut)
+        return Lapse(members, values, at, changed_at, decision_id, cut)
 
     async def _recorded_at(self, cluster: Mapping[bytes, Held]) -> int:
         """When the newest of its events was."""
@@ -156,8 +158,8 @@ def _can_lapse(rules: Rules) -> bool:
 
 
 def _values(side: Side, purpose: PurposeDefined) -> dict[str, Any]:
-    """What clocks say at every instant anew is no change."""
-    return {name: trait.value for name, trait in as_of_their_events(side).traits.items() if purpose.may_see(name)}
+    """And whether they are cut. What clocks say at every instant anew is no change."""
+    return {name: (trait.value, trait.cut) for name, trait in as_of_their_events(side).traits.items() if purpose.may_see(name)}
 
 
 def _decision(old: Side, new: Side) -> bytes:

@@ -104,4 +104,5 @@ def _canonical(page: Collection[bytes], held: Mapping[bytes, Held]) -> dict[byte
 
 
 def _seen(record: GoldenRecord, purpose: PurposeDefined) -> dict[str, Any]:
-    return {name: trait.value for name, trait in record.traits.items() if purpose.may_see(name)}
+    """And whether they are cut."""
+    return {name: (trait.value, trait.cut) for name, trait in record.traits.items() if purpose.may_see(name)}

@@ -368,6 +368,24 @@ def test_other_rules_are_a_row_for_each_whom_they_change_and_for_nobody_else(sho
         assert told_of(changes(stack, request)) == told_of(whole[whole.index(one) + 1 :]), "it goes on behind the place"
 
 
+def test_what_was_made_of_less_than_all_says_so(shop: LakeShop, tmp_path: Path) -> None:
+    rules, of = tmp_path / "rules.json", f"event.name == 'Cart {shop.mark}'"
+    ever, lately = f"ever_{shop.mark}", f"lately_{shop.mark}"
+    shop.send({"type": "identify", "userId": shop.user("few"), "traits": {"city": "Hull"}},
+              *({"type": "track", "userId": shop.user("many"), "event": f"Cart {shop.mark}"} for _ in range(1_001)))  # fmt: skip
+    counted = {"of": of, "aggregate": "count"}
+    rules.write_text(json.dumps({"computed": {ever: counted, lately: counted | {"window": "30d"}}}))
+    shop.c360.run("profile", "rules", "activate", str(rules), "--by", "us", "--reason", "windows")
+    shop.send({"type": "track", "userId": shop.user("few"), "event": f"Cart {shop.mark}"})
+    shop.export()
+    found = duckdb.execute(
+        f"""SELECT {ever}, {lately}, arg_max(cut_traits, seq) FROM {shop.files("profile_traits_updates")}
+            WHERE {ever} > 0 GROUP BY ALL ORDER BY ALL"""
+    ).fetchall()
+    assert found == [(1, 1, []), (1_001, 1_000, [lately])]
+    assert in_lake(shop, shop.user("many")) == golden(shop, f"user_id:{shop.user('many')}")
+
+
 def changes(stack: Stack, request: export_pb2.ExportChangesRequest) -> list[export_pb2.ExportChangesResponse]:
     with Platform(stack.endpoints) as platform:
         return list(platform.export.ExportChanges(request, timeout=60))

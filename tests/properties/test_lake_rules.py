@@ -15,6 +15,7 @@ from services.profile.choosing import THEN, RulesChoice
 from services.profile.domain.rules import Rules
 from services.profile.domain.rules_document import RulesDocument, read, to_json
 from services.profile.domain.state import MAX_TRAITS
+from services.profile.lapses import Lapse
 from services.profile.new_rules import Place
 from services.profile.sweep import Traits
 from services.profile.tables.rulebook import RULES_STREAM
@@ -26,7 +27,7 @@ from shared.instants import SECOND
 from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller
 from tests.properties.plain_replay import plain_refusal
-from tests.properties.test_profile_changes import ADDRESSES, RULES, Story, values_of
+from tests.properties.test_profile_changes import ADDRESSES, RULES, Story
 from tests.properties.test_profile_limits import room_for_traits
 
 ORDERS = "event.name == 'Order Completed'"
@@ -78,7 +79,7 @@ class Lake:
                     self.rows = {key: row for key, row in self.rows.items() if change.customer not in row[0]}
                 elif isinstance(change, Because) and isinstance(change.told, Traits):
                     at, record = change.told.by.record.recorded_at, change.told.record
-                    self.put(record.members, at, "log", {name: trait.value for name, trait in record.traits.items()})
+                    self.put(record.members, at, "log", {name: (trait.value, trait.cut) for name, trait in record.traits.items()})
             self.positions, self.place = page.next_positions, page.place
             amid += self.place is not None
             if amid == killed_after:
@@ -88,7 +89,7 @@ class Lake:
         while more:
             lapsed = await self.past.lapses().between(CUSTOMERS, self.purpose, self.passed, now)
             for lapse in lapsed.lapses:
-                self.put(lapse.members, lapse.at, f"time {lapsed.through}", dict(lapse.traits))
+                self.put(lapse.members, lapse.at, f"time {lapsed.through}", marked(lapse))
             self.passed, more = lapsed.through, lapsed.more
 
     def put(self, members: list[bytes], at: int, what: str, traits: dict[str, Any]) -> None:
@@ -160,7 +161,13 @@ class RuledStory(Story):
         members = sorted((name for kind, name in answer if kind == "member"), key=CUSTOMERS.index)
         if members[:1] != [customer] or any(plain_refusal(self.past, one, purpose, now=True) for one in members):
             return None
-        return {name: value for name, value in values_of(answer).items() if purpose.may_see(name)}
+        traits = {name: (told[0], told[2]) for (kind, name), told in answer.items() if kind == "trait"}
+        return {name: told for name, told in traits.items() if purpose.may_see(name)}
+
+
+def marked(lapse: Lapse) -> dict[str, Any]:
+    """Each value with whether it is cut."""
+    return {name: (value, name in lapse.cut) for name, value in lapse.traits.items()}
 
 
 def values(traits: dict[str, Any]) -> dict[str, Any]:
@@ -170,15 +177,23 @@ def values(traits: dict[str, Any]) -> dict[str, Any]:
 BOTH = (False, ("identify", 0, SECOND, "web", {"city": "Kiel", "email": ADDRESSES[0]}))
 
 
-@example([BOTH, (False, ("activate", SEGMENTED, 0)), (False, ("activate", OTHER, 1))], AUDIT, 1, 1, 1)
-@given(steps, st.sampled_from([AUDIT, AUDIT, SUPPORT]), st.integers(1, 2), st.integers(1, 3), st.sampled_from([MAX_TRAITS, 1]))
+@example([BOTH, (False, ("activate", SEGMENTED, 0)), (False, ("activate", OTHER, 1))], AUDIT, 1, 1, 1, 1_000)
+@given(
+    steps,
+    st.sampled_from([AUDIT, AUDIT, SUPPORT]),
+    st.integers(1, 2),
+    st.integers(1, 3),
+    st.sampled_from([MAX_TRAITS, 1]),
+    st.sampled_from([1_000, 2]),
+)
 async def test_the_newest_rows_say_what_a_read_as_known_then_says(
-    steps: list[tuple[bool, Any]], purpose: PurposeDefined, page_streams: int, page_events: int, room: int
+    steps: list[tuple[bool, Any]], purpose: PurposeDefined, page_streams: int, page_events: int, room: int, occurrences: int
 ) -> None:
     story = RuledStory()
     lake = Lake(story.past, purpose)
     with (
         room_for_traits(room),
+        patch("services.profile.domain.computed.definitions.MAX_OCCURRENCES", occurrences),
         patch.object(looking, "PAGE_STREAMS", page_streams),
         patch.object(reading, "PAGE_EVENTS", page_events),
     ):

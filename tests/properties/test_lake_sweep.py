@@ -209,6 +209,11 @@ async def test_a_canonical_is_told_when_it_changes_and_not_again(it: Given) -> N
             newest[one.stream] = one.canonical
 
 
+def said(record: GoldenRecord) -> dict[str, Any]:
+    """Not since when a trait of no event holds, which no row says: the first event moves it, whether or not it counts."""
+    return {name: (trait.value, trait.source, trait.event_id, trait.cut) for name, trait in record.traits.items()}
+
+
 @given(givens)
 async def test_the_newest_traits_are_those_that_a_read_of_then_gives(it: Given) -> None:
     """By the rules of when the row was told: that other rules come into force is no event of a customer."""
@@ -219,7 +224,7 @@ async def test_the_newest_traits_are_those_that_a_read_of_then_gives(it: Given) 
             if expected.members[0] in newest:
                 at, found = newest[expected.members[0]]
                 by_its_rules = (await it.customers_at(instant, at))[found.members[0]]
-                assert (found.members, found.traits) == (by_its_rules.members, by_its_rules.traits)
+                assert (found.members, said(found)) == (by_its_rules.members, said(by_its_rules))
             elif it.others is FIRST_WINS or it.changed_at == 0:
                 assert expected.traits == {}
 

@@ -140,7 +140,7 @@ class Story(Teller):
         held = await self.past.history.of(rules.keeping).fold(counted)
         clock = at.earlier
         record = golden_record({stream: one.state for stream, one in held.items()}, rules, self.confirmed(at), clock)
-        found: Answer = {("trait", name): (trait.value, trait.event_id) for name, trait in record.traits.items()}
+        found: Answer = {("trait", name): (trait.value, trait.event_id, trait.cut) for name, trait in record.traits.items()}
         found |= {("member", member): True for member in record.members}
         found |= {("identifier", value_hash): (linked.value,) for value_hash, linked in record.identifiers.items()}
         erased = any(
@@ -200,7 +200,7 @@ def applied(changes: list[Change], answer: Answer) -> Answer:
 def _told(change: Change) -> tuple[tuple[str, Any], Any, Any]:
     match change:
         case TraitChange(old=old, new=new):
-            return ("trait", change.name), old and (old.value, old.event_id), new and (new.value, new.event_id)
+            return ("trait", change.name), old and (old.value, old.event_id, old.cut), new and (new.value, new.event_id, new.cut)
         case IdentifierChange(old=was, new=now):
             return ("identifier", change.value_hash), was and (was.value,), now and (now.value,)
         case MemberChange(joined=is_there):

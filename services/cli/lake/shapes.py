@@ -53,7 +53,7 @@ EXTERNAL_ID = {"external_id_hash": "text", "external_id_type": "text", "external
 TABLES = {
     "id_graph_updates": UPDATE | {"canonical_segment_id": "text"},
     "external_id_mapping_updates": UPDATE | EXTERNAL_ID,
-    "profile_traits_updates": UPDATE | {"member_segment_ids": "texts", "traits": "text"},
+    "profile_traits_updates": UPDATE | {"member_segment_ids": "texts", "traits": "text", "cut_traits": "texts"},
     "identifies": EVENT | {"traits": "text"},
     "tracks": EVENT | NAMED,
     "pages": EVENT | VIEWED,

@@ -48,6 +48,7 @@ def traits_row(traits: export_pb2.ExportedTraits, types: dict[str, Types]) -> Ro
     table = "profile_traits_updates"
     cells = _cells(traits.customer_id, traits.occasion)
     cells |= {"member_segment_ids": list(traits.member_customer_ids), "traits": traits.traits}
+    cells |= {"cut_traits": list(traits.cut_traits)}
     take_free(cells, _decode(traits.traits), types.setdefault(table, {}), RESERVED)
     return Row(table, cells["uuid_ts"], cells)
 

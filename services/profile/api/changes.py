@@ -142,6 +142,7 @@ def _told(change: Because, purpose: PurposeDefined) -> pb.ExportedChange:
                 member_customer_ids=map(to_text, record.members),
                 traits=msgspec.json.encode(values).decode(),
                 occasion=occasion,
+                cut_traits=sorted(name for name in values if shown[name].cut),
             )
             return pb.ExportedChange(traits=traits)
 
@@ -169,6 +170,7 @@ def lapse_message(lapse: Lapse) -> pb.ExportedTraits:
         customer_id=to_text(lapse.members[0]),
         member_customer_ids=map(to_text, lapse.members),
         traits=msgspec.json.encode(lapse.traits).decode(),
+        cut_traits=lapse.cut,
         occasion=pb.ExportedOccasion(
             occur_time=to_timestamp(lapse.changed_at),
             record_time=to_timestamp(lapse.at),

@@ -545,6 +545,7 @@ class ExportedTraits(_message.Message):
     MEMBER_CUSTOMER_IDS_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
     OCCASION_FIELD_NUMBER: _builtins.int
+    CUT_TRAITS_FIELD_NUMBER: _builtins.int
     customer_id: _builtins.str
     """The customer's id, a UUID."""
     traits: _builtins.str
@@ -557,6 +558,10 @@ class ExportedTraits(_message.Message):
     def occasion(self) -> Global___ExportedOccasion:
         """What made it so: of several at one instant, the last."""
 
+    @_builtins.property
+    def cut_traits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of those of the traits of which not all that was said or done could be considered (`cut` in the profile), in order."""
+
     def __init__(
         self,
         *,
@@ -564,10 +569,11 @@ class ExportedTraits(_message.Message):
         member_customer_ids: _abc.Iterable[_builtins.str] | None = ...,
         traits: _builtins.str = ...,
         occasion: Global___ExportedOccasion | None = ...,
+        cut_traits: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["occasion", b"occasion"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "member_customer_ids", b"member_customer_ids", "occasion", b"occasion", "traits", b"traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["customer_id", b"customer_id", "cut_traits", b"cut_traits", "member_customer_ids", b"member_customer_ids", "occasion", b"occasion", "traits", b"traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
