@@ -51,7 +51,7 @@ def seen(history: list[Entry], at: int) -> Seen:
 def known(profile: Profile, names: Collection[str]) -> object:
     """What there is to know, however long ago it is now."""
     shown = {name: trait for name, trait in profile.record.traits.items() if name in names}
-    return {name: (trait.event_id, None if name == CLOCK else trait.value) for name, trait in shown.items()}
+    return {name: (trait.event_id, trait.occurred_at, None if name == CLOCK else trait.value) for name, trait in shown.items()}
 
 
 def etag(profile: Profile, verbose: bool) -> tuple[str, int]:
