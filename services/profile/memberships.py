@@ -24,6 +24,7 @@ from services.profile.following import CONSENT, SEGMENTS, SETTLED, looked_at, pa
 from services.profile.hub import Hub
 from services.profile.lag import Lag, lag_of, show
 from services.profile.late import LateLooks, put_off, why_of
+from services.profile.looked import LookedAt
 from services.profile.membership_writer import MembershipWriter, Moved, Prepared
 from services.profile.portions import Looks, Portion, TooMany
 from services.profile.standings import RulesChanged, Standings
@@ -77,6 +78,7 @@ class Keeper:
         self.late = LateLooks(pool, standings, self._writer, rulebook, self._looked_at_late)
         self._news = asyncio.Event()
         self._followed, self._due = Portion(news.PAGE_STREAMS), Portion(PAGE_CUSTOMERS)
+        self._looked = LookedAt()
         self._names = [looked_at(name) for name in (*map(partition_name, range(partitions)), CONSENT)]
         self._moved: set[bytes] = set()  # whoever follows them isn't told yet
         self._told: list[int] = []
@@ -158,7 +160,9 @@ class Keeper:
 
     async def _follow(self, rules: Rules, at_most: int, looks: Looks) -> bool:
         place, now = await self._begun(rules), self._clock()
-        page = await news.page(self._pool, await memberships.heads(self._pool), at_most)
+        heads = await memberships.heads(self._pool)
+        self._looked.go_on_from(place, heads)
+        page = await news.page(self._pool, heads, self._looked.has_seen, at_most)
         decided, consent = await self._decided(rules, place, at_most)
         if page.moved or consent != place.consent:
             decision = Late(customer=b"", partition=OF_CONSENT, pos=place.consent + 1, cause=DECIDED, valid_at=now)
@@ -169,6 +173,7 @@ class Keeper:
                 await late.put(connection, left)
                 await memberships.move_heads(connection, page.moved)
                 await memberships.move_to(connection, msgspec.structs.replace(locked, consent=consent))
+            self._looked.remember(prepared.seen, locked, page.heads)
             self._told_of(moved, left)
         await self._advance(page.heads, consent)
         return page.more or consent < self._progress.applied(CONSENT)

@@ -1,7 +1,7 @@
 """What is new in the log, for whoever keeps memberships: pages of all partitions, each customer of one once."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,18 +23,19 @@ class Page(msgspec.Struct, frozen=True):
     more: bool
 
 
-async def page(pool: Any, heads: Mapping[int, int], streams: int = PAGE_STREAMS) -> Page:
-    """From these positions on; of so many streams of each partition."""
+async def page(pool: Any, heads: Mapping[int, int], has_seen: Callable[[bytes, int], bool], streams: int = PAGE_STREAMS) -> Page:
+    """From these positions on; of so many streams of each partition, without what a look at a stream has seen up to a position."""
     reader, rows, moved, more = LogReader(pool), dict[bytes, Late](), dict[int, int](), False
     for partition, first in heads.items():
         found = await reader.changes(partition, first, PAGE_EVENTS)
-        taken = _of_few_streams(found, streams)
+        wanted = [(pos, stream) for pos, stream in found if not has_seen(stream, pos)]
+        taken = _of_few_streams(wanted, streams)
         counted = Counter(stream for _, stream in taken)
         for pos, stream in reversed(taken):
             rows[stream] = Late(customer=stream, partition=partition, pos=pos, events=counted[stream])
-        if taken:
-            moved[partition] = taken[-1][0] + 1
-        more |= len(taken) < len(found) or len(found) >= PAGE_EVENTS
+        if found:
+            moved[partition] = (found[-1] if len(taken) == len(wanted) else taken[-1])[0] + 1
+        more |= len(taken) < len(wanted) or len(found) >= PAGE_EVENTS
     return Page(rows, dict(heads) | moved, moved, more)
 
 

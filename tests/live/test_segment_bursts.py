@@ -10,6 +10,7 @@ from prometheus_client import REGISTRY
 from services.profile.domain.expressions.language import instant_of
 from services.profile.memberships import Keeper
 from services.profile.portions import Looks, Portion
+from services.profile.standings import Standings
 from services.profile.tables.memberships import set_due
 from shared.instants import SECOND, from_timestamp, now_us
 from tests.live.inside import Inside, founded, identified, new_id, tracked
@@ -80,6 +81,26 @@ async def test_time_passes_for_others_while_a_burst_is_followed(inside: Inside, 
         most = max(most, looks)
     assert LOOKS_A_STEP // 2 < most <= LOOKS_A_STEP + 1
     assert (await parts.memberships.sizes()) == {"regulars": BURST}
+
+
+async def test_a_burst_is_looked_at_once_a_customer_however_her_events_lie(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper, looked, look = inside.parts.keeper, list[bytes](), Standings.look
+    await activated(inside.parts, command(RULES))
+    await caught_up(keeper)
+
+    async def counted(standings: Standings, pool: Any, rules: Any, segments: Any, streams: Any, **more: Any) -> Any:
+        looked.extend(streams)
+        return await look(standings, pool, rules, segments, streams, **more)
+
+    monkeypatch.setattr(Standings, "look", counted)
+    keeper._followed = Portion(5)
+    await burst(inside)
+    await caught_up(keeper)
+    assert len(looked) == len(set(looked)) == BURST
+    assert (await inside.parts.memberships.sizes()) == {"regulars": BURST}
+    await burst(inside)
+    await caught_up(keeper)
+    assert len(looked) == 2 * BURST, "of others"
 
 
 async def lags(town: Town) -> list[pb.MembershipLag]:
