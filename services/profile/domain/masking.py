@@ -19,6 +19,7 @@ from shared.identifiers import normalise
 HIDDEN: Final = "***"
 SHORTEST: Final = 4  # characters of which something is left: of less, a part tells all
 LEFT_OF_NUMBERS: Final = 2  # the last digits of a telephone or account number
+TOP_LEVEL: Final = re.compile(r"[A-Za-z]{2,12}")  # anything else behind the last dot may be what is to be hidden
 PHONE: Final = re.compile(r"\+?[0-9 ()/.\-]{7,}")
 DATE: Final = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}([T ].*)?", re.DOTALL)
 POSTCODE: Final = re.compile(r"(?=.*[0-9])[A-Za-z0-9][A-Za-z0-9 \-]{2,8}[A-Za-z0-9]")
@@ -47,7 +48,7 @@ def partial(value: Any) -> str | None:
     local, at, host = value.rpartition("@")
     if at and local and "." in host:
         label, _, rest = host.rpartition(".")
-        shown = f"{_first(local)}@{_first(label)}.{rest}"
+        shown = f"{_first(local)}@{_first(label)}.{rest if TOP_LEVEL.fullmatch(rest) else HIDDEN}"
     elif PHONE.fullmatch(value) and sum(map(str.isdigit, value)) >= SHORTEST + LEFT_OF_NUMBERS:
         shown = HIDDEN + "".join(filter(str.isdigit, value))[-LEFT_OF_NUMBERS:]
     else:
