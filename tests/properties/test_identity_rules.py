@@ -7,7 +7,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.identity.domain.decision import Act, stand_for
+from services.identity.domain.decision import Act, stand_for, to_merge
 from services.identity.graph.conclude import Linked, Unlinked
 from services.identity.graph.difference import compare, difference, named
 from services.identity.graph.facts import Evidence, Node, pair
@@ -182,8 +182,11 @@ def test_simulating_a_decision_equals_taking_it(seen: list[Sighting], rules: Rul
         return
 
     def amend(region: Region) -> None:
-        facts = region.facts
-        (facts.forced if act == "merge" else facts.forbidden).add(pair(*stand_for(region, rules, one, other)))
+        """As `taking` does it, to simulate as to decide."""
+        if act == "merge":
+            region.facts.forced.add(pair(*to_merge(region, rules, one, other)))
+        else:
+            region.facts.forbidden.add(pair(*stand_for(region, rules, one, other)))
 
     simulated = difference(store.load({one, other}), rules, store.new_id, amend)
     before_it = named(store.whole)
