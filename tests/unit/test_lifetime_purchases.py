@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.profile.domain.computed.lifetime_value import LifetimeModel, expected_purchases, expected_value, purchases_of
+from services.profile.domain.computed.lifetime_value import (
+    SILENCE_STEPS,
+    LifetimeModel,
+    bought,
+    expected_purchases,
+    expected_value,
+    last_bought,
+    next_step,
+    purchases_of,
+)
 from services.profile.lifetime.reading import NotReadable, read, table_of
 from shared.instants import DAY, EPOCH, SECOND
 
@@ -47,6 +56,20 @@ def test_what_is_learnt_from_is_what_is_served(bought: Bought) -> None:
     assert (learnt.repeats, learnt.recency_days) == ([served.repeats], [served.recency_days])
     assert learnt.mean_value == pytest.approx([served.mean_value])
     assert served.mean_value >= 0
+
+
+@given(histories)
+def test_silence_begins_with_the_last_event_of_the_last_day_that_was_a_purchase(history: Bought) -> None:
+    held = sorted((day * DAY + second * SECOND, bytes([place]), amount) for place, (day, second, amount) in enumerate(history))
+    days = bought({day: [amount for at, _, amount in held if at // DAY == day] for day in range(41)})
+    assert last_bought(held) == max((at for at, _, _ in held if at // DAY in days), default=None)
+
+
+@given(st.integers(0, 4_000 * DAY), st.integers(-DAY, 4_100 * DAY) | st.sampled_from([days * DAY for days in SILENCE_STEPS]))
+def test_the_next_step_of_a_silence_is_the_first_that_is_still_to_come(silent_from: int, later: int) -> None:
+    at = silent_from + later
+    steps = [silent_from + days * DAY for days in SILENCE_STEPS]
+    assert next_step(silent_from, at) == min((step for step in steps if step > at), default=None)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ A condition that can't be evaluated, because a trait is missing or of another ty
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
@@ -95,7 +95,8 @@ def members(segments: Segments, known: Known) -> frozenset[str]:
 
 def only(segments: Segments, names: Collection[str]) -> Segments:
     """As if no others than these were defined."""
-    return replace(segments, conditions={name: one for name, one in segments.conditions.items() if name in names})
+    conditions = {name: one for name, one in segments.conditions.items() if name in names}
+    return Segments(conditions, segments.definitions, segments.language)
 
 
 def used(segments: Segments) -> frozenset[str]:

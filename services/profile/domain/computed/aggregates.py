@@ -8,10 +8,10 @@ import msgspec
 
 from services.profile.domain.computed.definitions import Definition, Definitions, text_of
 from services.profile.domain.computed.lifetime_value import (
-    SILENCE_STEPS,
     expected_purchases,
     expected_value,
     last_bought,
+    next_step,
     probability_alive,
     purchases_of,
 )
@@ -87,7 +87,7 @@ def next_of(kept: Kept, definition: Definition, at: int) -> int | None:
     if definition.aggregate == "rfm" and within(kept, definition.span, at):
         candidates += [kept.occurrences[-1][0] + bound for bound in definition.recency_us]
     if definition.aggregate == "lifetime_value" and (silent_from := last_bought(within(kept, definition.span, at))) is not None:
-        candidates += [silent_from + days * DAY for days in SILENCE_STEPS]
+        candidates += [step] if (step := next_step(silent_from, at)) is not None else []
     return min((instant for instant in candidates if instant > at), default=None)
 
 

@@ -9,6 +9,7 @@ Whatever somebody bought, and whatever model is taken, the answers are finite.
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Final
 
 import msgspec
@@ -79,21 +80,36 @@ def bought(days: Mapping[int, Iterable[float]]) -> dict[int, float]:
 
 
 def last_bought(held: Sequence[Occurrence]) -> int | None:
-    """When silence began: at the last of the events of the last day that was a purchase."""
-    days = bought(_by_day(held))
-    return next((instant for instant, _, _ in reversed(held) if instant // DAY in days), None)
+    """When silence began: at the last of the events of the last day that was a purchase. It is asked for at each step of a silence, so
+    no day before that one is looked at."""
+    for _, group in groupby(reversed(held), _day_of):
+        day = list(group)
+        if bought(_by_day(day)):
+            return day[0][0]
+    return None
+
+
+def next_step(silent_from: int, at: int) -> int | None:
+    """The next instant at which a prediction is made anew."""
+    place = bisect_right(SILENCE_STEPS, (at - silent_from) // DAY)
+    return silent_from + SILENCE_STEPS[place] * DAY if place < len(SILENCE_STEPS) else None
 
 
 def purchases_of(held: Sequence[Occurrence], at: int) -> Purchases | None:
     """Of occurrences with amounts, in the order of their instants. A day is one of UTC; purchases of one day are one. None without any."""
-    days, last_at = bought(_by_day(held)), last_bought(held)
-    if last_at is None:
+    days = bought(_by_day(held))
+    if not days:
         return None
     first, *repeats = days
     last = repeats[-1] if repeats else first
+    last_at = next(instant for instant, _, _ in reversed(held) if instant // DAY == last)
     silence = SILENCE_STEPS[bisect_right(SILENCE_STEPS, max(at - last_at, 0) // DAY) - 1]
     mean = sum(days[day] for day in repeats) / len(repeats) if repeats else 0.0
     return Purchases(len(repeats), last - first, last - first + silence, mean)
+
+
+def _day_of(occurrence: Occurrence) -> int:
+    return occurrence[0] // DAY
 
 
 def _by_day(held: Sequence[Occurrence]) -> dict[int, list[float]]:
