@@ -173,6 +173,9 @@ def _show(difference: dict[str, Any]) -> None:
         rows = sorted(difference["traits"].items(), key=lambda item: (-item[1], item[0]))
         rows += [("others" if name == "*" else name, WITHHELD) for name in difference["withheld_traits"]]
         render.table("Customers with another value", ("trait", "customers"), rows)
+    if difference["cut_traits"]:
+        rows = sorted(difference["cut_traits"].items(), key=lambda item: (-item[1], item[0]))
+        render.table("Customers whose value is made of less than all", ("trait", "customers"), rows)
     if difference["segments"] or difference["withheld_segments"]:
         moves = [
             (name, one["entered"], one["left"], one["members"], one["judged_by_less"])
@@ -186,7 +189,7 @@ def _chosen(chosen: dict[str, Any] | None) -> str:
     if chosen is None:
         return "nothing"
     value = "" if chosen["value"] is None else f"{json.dumps(chosen['value'], ensure_ascii=False)} "
-    return f"{value}({chosen['source']})"
+    return f"{value}({chosen['source']}{', cut' if chosen['cut'] else ''})"
 
 
 def _follows(version: dict[str, Any]) -> str:

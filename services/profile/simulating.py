@@ -75,8 +75,9 @@ class _Report:
     ) -> None:
         was, now = (found & self.sight.segments for found in segments)
         changed = [change for change in changes(*records) if self.sight.sees(change.trait)]
+        cut = [name for name, trait in records[1].traits.items() if trait.cut and self.sight.sees(name)]
         moved = moves({customer: was}, (), customer, now)
-        self.difference.add(changed, moved, now, by_less & self.sight.segments)
+        self.difference.add(changed, moved, now, by_less & self.sight.segments, cut)
         for change in changed:
             self.changes.offer(customer + change.trait.encode(), change)
         for move in moved:

@@ -22,7 +22,8 @@ class SegmentDiffers(Public, frozen=True, kw_only=True):
 
 class ProfileRulesDiffer(Public, frozen=True, kw_only=True):
     """What other rules change, of so many customers: those with any other value, and by trait that rules name how many have another
-    value of it; "*" counts the values of all other traits. By segment of either rules who enters and leaves.
+    value of it; "*" counts the values of all other traits. Of `cut_traits` so many have a value, changed or not, that is made of less
+    than all. By segment of either rules who enters and leaves.
 
     It was counted for a version of a purpose: who refused it isn't in it, and what it may not see is only named. Without a purpose
     nothing was counted.
@@ -34,6 +35,7 @@ class ProfileRulesDiffer(Public, frozen=True, kw_only=True):
     changed_customers: int = 0
     withheld_customers: int = 0
     traits: dict[str, int] = {}
+    cut_traits: dict[str, int] = {}
     segments: dict[str, SegmentDiffers] = {}
     withheld_traits: tuple[str, ...] = ()
     withheld_segments: tuple[str, ...] = ()

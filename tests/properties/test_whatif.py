@@ -1,6 +1,7 @@
 """Laws of what-if: what is predicted happens, and a report tells nothing that its purpose couldn't read of each customer."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
 from random import Random
 from typing import Any, cast
@@ -16,6 +17,7 @@ from services.profile.app import Instant
 from services.profile.batches import Batches
 from services.profile.cache import LoadingCache
 from services.profile.clusters import joined, oldest_first
+from services.profile.domain import survivorship
 from services.profile.domain.membership import judged_by_less, standing
 from services.profile.domain.rules_document import read, rules_of, to_json
 from services.profile.domain.sample import Sample
@@ -41,7 +43,9 @@ COMPUTED: dict[str, dict[str, Any]] = {
 }
 CONDITIONS = {"nothing": "traits.city == 'Kiel'", "orders": "computed.orders >= 2", "others": "computed.orders >= 2"}
 CONDITIONS["towns"] = "'1' in computed.city"
-traits = st.sampled_from([{}, {"city": {"rule": "first"}}, {"city": {"rule": "most_frequent"}, "tier": {"rule": "first"}}])
+traits = st.sampled_from(
+    [{}, {"city": {"rule": "union"}}, {"city": {"rule": "first"}}, {"city": {"rule": "most_frequent"}, "tier": {"rule": "first"}}]
+)
 conditions = st.sampled_from(["traits.tier == 1", "has(traits.tier)", "has(traits.tier) && traits.tier == 'Kiel'"])
 
 
@@ -96,8 +100,9 @@ class Tried:
 
     async def served(
         self, purpose: PurposeDefined
-    ) -> tuple[dict[bytes, tuple[dict[str, Any], frozenset[str], frozenset[str]]], int]:
-        """By canonical customer the values and segments by the rules in force; and how many refuse."""
+    ) -> tuple[dict[bytes, tuple[dict[str, Any], frozenset[str], frozenset[str], set[str]]], int]:
+        """By canonical customer the values and segments by the rules in force, and of which of both not all was looked at; and how many
+        refuse."""
         found, refused = {}, 0
         for customer in CUSTOMERS:
             held = await joined([customer], self.load)
@@ -116,6 +121,7 @@ class Tried:
                 {name: trait.value for name, trait in record.traits.items()},
                 segments,
                 judged_by_less(record, cluster.rules),
+                {name for name, trait in record.traits.items() if trait.cut},
             )
         return found, refused
 
@@ -136,6 +142,7 @@ def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> set[str]:
     return old.keys() ^ new.keys() | {name for name in both if same(old[name]) != same(new[name])}
 
 
+@patch.object(survivorship, "MAX_UNION_ITEMS", 1)
 @given(pasts, documents(), documents(), st.sampled_from([AUDIT, CONSENT]), st.frozensets(st.integers(0, 3)))
 async def test_what_is_predicted_for_a_purpose_is_what_happens_to_all_who_permit_it(
     steps: list[Any], old: str, new: str, purpose: PurposeDefined, granting: frozenset[int]
@@ -155,11 +162,37 @@ async def test_what_is_predicted_for_a_purpose_is_what_happens_to_all_who_permit
     assert (found.customers, found.withheld_customers) == (len(before), refused)
     assert found.changed_customers == len({customer for customer, _ in changed})
     assert found.traits == {name: sum(trait == name for _, trait in changed) for name in {trait for _, trait in changed}}
+    assert found.cut_traits == Counter(name for *_, cut in after.values() for name in cut)
+    assert {(one.customer, one.trait) for one in report.examples if one.after is not None and one.after.cut} == {
+        (customer, name) for customer, name in changed if name in after[customer][3]
+    }
     for name, counts in found.segments.items():
         counted = [sum((segment, entered) == (name, way) for _, segment, entered in moved) for way in (True, False)]
-        assert [counts.entered, counts.left, counts.members] == [*counted, sum(name in within for _, within, _ in after.values())]
-        assert counts.judged_by_less == sum(name in by_less for _, _, by_less in after.values())
+        assert [counts.entered, counts.left, counts.members] == [*counted, sum(name in within for _, within, *_ in after.values())]
+        assert counts.judged_by_less == sum(name in by_less for _, _, by_less, _ in after.values())
     assert found.segments.keys() == {name for text in (old, new) for name in read(text).segments}
+
+
+@pytest.mark.parametrize(("purpose", "cut"), [(AUDIT, {"city": 2, "tier": 1}), (SUPPORT, {"city": 2})], ids=["all", "what it sees"])
+@patch.object(survivorship, "MAX_UNION_ITEMS", 1)
+async def test_of_whom_a_value_would_be_made_of_less_than_all_is_counted(purpose: PurposeDefined, cut: dict[str, int]) -> None:
+    said = [
+        (0, "app", "Kiel"),
+        (0, "web", "Bremen"),
+        (1, "app", "Kiel"),
+        (1, "web", "Bremen"),
+        (2, "app", "Kiel"),
+        (2, "web", "Kiel"),
+    ]
+    steps: list[Any] = [(0, ("identify", who, at, source, {"city": city})) for at, (who, source, city) in enumerate(said)]
+    steps += [(0, ("identify", 0, at, source, {"tier": at})) for at, source in enumerate(("app", "web"))]
+    unions = '{"traits": {"city": {"rule": "union"}, "tier": {"rule": "union"}}}'
+    world = await tried(steps, "{}")
+    report = await world.predicted(unions, purpose)
+    assert report.found.cut_traits == cut
+    assert {one.after.cut for one in report.examples if one.after is not None and one.customer != CUSTOMERS[2]} == {True}
+    assert report.found.traits.keys() == cut.keys()
+    assert (await world.predicted("{}", purpose)).found.cut_traits == {}, "by rules that cut nothing"
 
 
 def with_other_tiers(steps: list[Any]) -> list[Any]:

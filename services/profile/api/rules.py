@@ -182,6 +182,7 @@ def _difference(found: ProfileRulesDiffer) -> pb.ExpectedDifference:
         changed_customers=found.changed_customers,
         withheld_customers=found.withheld_customers,
         traits=found.traits,
+        cut_traits=found.cut_traits,
         segments={
             name: pb.ExpectedMoves(entered=one.entered, left=one.left, members=one.members, judged_by_less=one.judged_by_less)
             for name, one in found.segments.items()
@@ -212,7 +213,9 @@ def _example(change: Change) -> pb.ChangedValue:
 
 
 def _chosen(trait: GoldenTrait | None) -> pb.ChosenValue | None:
-    return None if trait is None else pb.ChosenValue(value=to_value(trait.value), source=trait.source, event_id=event_id_of(trait))
+    if trait is None:
+        return None
+    return pb.ChosenValue(value=to_value(trait.value), source=trait.source, event_id=event_id_of(trait), cut=trait.cut)
 
 
 def _assertion(one: RecordedAssertion, explanation: Explanation) -> pb.Assertion:

@@ -297,6 +297,26 @@ class ExpectedDifference(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class CutTraitsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CUSTOMERS_FIELD_NUMBER: _builtins.int
     CHANGED_CUSTOMERS_FIELD_NUMBER: _builtins.int
     TRAITS_FIELD_NUMBER: _builtins.int
@@ -305,6 +325,7 @@ class ExpectedDifference(_message.Message):
     WITHHELD_TRAITS_FIELD_NUMBER: _builtins.int
     WITHHELD_SEGMENTS_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
+    CUT_TRAITS_FIELD_NUMBER: _builtins.int
     customers: _builtins.int
     """Customers that were looked at."""
     changed_customers: _builtins.int
@@ -333,6 +354,12 @@ class ExpectedDifference(_message.Message):
     def withheld_segments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Segments that look at what the purpose may not see, by either rules."""
 
+    @_builtins.property
+    def cut_traits(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """By trait, how many customers have a value of it by the other rules, changed or not, that is made of less than all, as GetProfile says
+        of each (`cut`). "*" as in `traits`.
+        """
+
     def __init__(
         self,
         *,
@@ -344,10 +371,11 @@ class ExpectedDifference(_message.Message):
         withheld_traits: _abc.Iterable[_builtins.str] | None = ...,
         withheld_segments: _abc.Iterable[_builtins.str] | None = ...,
         purpose: _builtins.str = ...,
+        cut_traits: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_customers", b"changed_customers", "customers", b"customers", "purpose", b"purpose", "segments", b"segments", "traits", b"traits", "withheld_customers", b"withheld_customers", "withheld_segments", b"withheld_segments", "withheld_traits", b"withheld_traits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_customers", b"changed_customers", "customers", b"customers", "cut_traits", b"cut_traits", "purpose", b"purpose", "segments", b"segments", "traits", b"traits", "withheld_customers", b"withheld_customers", "withheld_segments", b"withheld_segments", "withheld_traits", b"withheld_traits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -542,10 +570,13 @@ class ChosenValue(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
+    CUT_FIELD_NUMBER: _builtins.int
     source: _builtins.str
     """The source that sent it; of several, the latest."""
     event_id: _builtins.str
     """The event that carried it, a UUID; empty as in Trait."""
+    cut: _builtins.bool
+    """Whether it was made of less than all."""
     @_builtins.property
     def value(self) -> _struct_pb2.Value:
         """The value."""
@@ -556,10 +587,11 @@ class ChosenValue(_message.Message):
         value: _struct_pb2.Value | None = ...,
         source: _builtins.str = ...,
         event_id: _builtins.str = ...,
+        cut: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "source", b"source", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cut", b"cut", "event_id", b"event_id", "source", b"source", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
