@@ -64,6 +64,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             keep_going("expire proposals", parts.expiry.run, server.halt),
             keep_going("destroy epoch keys", parts.epochs.run, server.halt),
             heed(client, vault),
+            keep_going("see that the log is its own", parts.ledger.until_fenced, server.halt),
         )
     finally:
         await client.close()

@@ -10,6 +10,7 @@ from services.identity.tables.outbox import Outbox
 from services.identity.tables.resting import Resting
 from services.identity.tables.rulebook import Activation
 from services.identity.tables.seen import SeenMessages
+from shared.errors import Fenced
 from shared.events.catalogue import Entry
 from shared.events.wire import INGEST_STREAM
 from shared.instants import Clock
@@ -19,8 +20,10 @@ from shared.log.writer import Versioned
 from shared.parked import ParkedTable
 from shared.poison import POISON_RUN_LIMIT, Run
 from shared.positions import Progress
+from shared.waiting import wait_for_news
 
 IDENTITY_PARTITION: Final = rulebook.PARTITION
+OWNER_LOOK_S: Final = 1.0  # how often who writes nothing looks whether the log is still its own
 Views = Callable[[Any, list[Record]], Awaitable[None]]
 Also = Callable[[Any], Awaitable[None]]  # what else is part of a transaction
 
@@ -54,7 +57,9 @@ class Ledger:
         self._outbox = outbox
         self._progress = progress
         self._clock = clock
-        self.turn = Turns(self._load).turn
+        self._turns = Turns(self._load)
+        self.turn = self._turns.turn
+        self._claimed = False
 
     def tell_of_units(self, listener: Callable[[], None]) -> None:
         """`listener` is called whenever a unit is committed."""
@@ -134,8 +139,24 @@ class Ledger:
                 listener()
         return records
 
+    async def until_fenced(self) -> None:
+        """Raises Fenced soon after another process has taken the log over, also while nothing is to be written: whoever lived
+        on would refuse what only it is asked for."""
+        while not await wait_for_news(self._turns.fenced, OWNER_LOOK_S):
+            async with self.turn():
+                await self._check_owner()
+        raise Fenced("another writer has taken over identity's log")
+
+    async def _check_owner(self) -> None:
+        if not await self._writer.owns():
+            raise Fenced("another writer has taken over identity's log")
+
     async def _load(self) -> None:
+        if self._claimed:  # anew, after a turn that failed: never from who took it over since then
+            await self._check_owner()
+        self._claimed = False  # where the claim's answer is lost
         await self._writer.claim()
+        self._claimed = True
         await self._outbox.load()
         await self.seen.load()
         await self.resting.load()

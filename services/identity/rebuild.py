@@ -1,7 +1,7 @@
 """Makes identity's tables anew from its log, beside those that are served, and tells where they differ: `python -m services.identity.rebuild`,
 with identity's environment, while it runs. With `--mend` what differs is written over by what the log tells.
 
-Nothing waits for it but, while it mends, the writer, which is then fenced: identity starts anew. What the log doesn't tell
+Nothing waits for it but, while it mends what differs, the writer, which is then fenced: identity starts anew. What the log doesn't tell
 (decision 61) follows from facts that are in the tables alone: of that it is checked that settling all of it anew would change nothing.
 """
 
@@ -9,8 +9,7 @@ import argparse
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +31,8 @@ from shared.store.pool import open_pool
 
 STATEMENT_TIMEOUT_S = 600.0  # one looks at all of a table
 INTERRUPTED = 130  # the exit code, as shells have it
+# Its writer is fenced when this is committed, and waits until then.
+TAKE_OVER = "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = $1"
 COLUMNS = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
 
@@ -64,41 +65,35 @@ class Rebuild:
     async def run(self, bar: Progress) -> Found:
         async with self._pool.acquire() as connection:
             found = await self._tables(connection, bar)
-        if not self._mend and found.same:  # else nothing can be said by tables that are wrong
+        if found.same:  # else nothing can be said by tables that are wrong
             found.moved = await self._facts(bar, asked := AskedAnew())
             found.questions = len(asked)
         return found
 
     async def _tables(self, connection: Any, bar: Progress) -> Found:
-        """What was in the log when it began is read first; the little that came since, while nothing moves."""
+        """What was in the log when it began is read first; the little that came since, in one moment of log and tables."""
         head = await connection.fetchval("SELECT next_pos FROM partition_heads WHERE partition = $1", rulebook.PARTITION)
         task = bar.add_task("events", total=head)
         told = Told(connection)
         await told.begin()
         while told.next_pos < head and await told.follow():
             bar.update(task, completed=told.next_pos)
-        async with self._still(connection):
-            while await told.follow():
-                pass
-            await told.finish()
-            await expected.make(connection)
-            found = Found(told.next_pos, [await expected.compared(connection, name) for name in expected.TABLES])
-            if self._mend and not found.same:
+        async with connection.transaction(isolation="repeatable_read"):
+            found = await self._compared(connection, told)
+        if self._mend and not found.same:
+            async with connection.transaction():
+                await connection.execute(TAKE_OVER, rulebook.PARTITION)
+                found = await self._compared(connection, told)
                 await mending.mend(connection)
                 found.mended = True
         return found
 
-    @asynccontextmanager
-    async def _still(self, connection: Any) -> AsyncIterator[None]:
-        """A transaction in which log and tables are of one moment. Whoever mends takes the log over from its writer."""
-        if not self._mend:
-            async with connection.transaction(isolation="repeatable_read"):
-                yield
-            return
-        async with connection.transaction():
-            query = "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = $1"
-            await connection.execute(query, rulebook.PARTITION)
-            yield
+    async def _compared(self, connection: Any, told: Told) -> Found:
+        while await told.follow():
+            pass
+        await told.finish()
+        await expected.make(connection)
+        return Found(told.next_pos, [await expected.compared(connection, name) for name in expected.TABLES])
 
     async def _facts(self, bar: Progress, asked: AskedAnew) -> Difference | None:
         if await self._pool.fetchval(

@@ -17,20 +17,20 @@ class Turns:
         self._load = load
         self._lock = asyncio.Lock()
         self._loaded = False
-        self._fenced = False
+        self.fenced = asyncio.Event()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
         """Raises Fenced when another process has taken over, and what `load` raises."""
         async with self._lock:
-            if self._fenced:
+            if self.fenced.is_set():
                 raise Fenced("another writer has taken over these partitions, for good")
-            if not self._loaded:
-                await self._load()
-            self._loaded = False
             try:
+                if not self._loaded:
+                    await self._load()
+                self._loaded = False
                 yield
             except Fenced:
-                self._fenced = True
+                self.fenced.set()
                 raise
             self._loaded = True

@@ -5,8 +5,9 @@ from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
 from google.rpc.code_pb2 import Code
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
@@ -17,6 +18,7 @@ from shared.telemetry import logger
 from shared.vault.envelope import EnvelopeBroken
 
 DOMAIN = "customer360"
+RETRY_AFTER_S = 1  # whoever finds a service unavailable
 
 # The first that fits counts, so subclasses stand before their parents.
 CODES: list[tuple[type[Exception], int]] = [
@@ -56,9 +58,16 @@ def code_of(error: errors.CustomerError) -> int:
 
 
 def make_status(code: int, message: str, reason: str, facts: dict[str, str]) -> Any:
-    detail = AnyMessage()
-    detail.Pack(ErrorInfo(reason=reason, domain=DOMAIN, metadata=facts))
-    return rpc_status.to_status(Status(code=code, message=message, details=[detail]))
+    told: list[Any] = [ErrorInfo(reason=reason, domain=DOMAIN, metadata=facts)]
+    if code == Code.UNAVAILABLE:
+        told.append(RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_S)))
+    return rpc_status.to_status(Status(code=code, message=message, details=[_packed(detail) for detail in told]))
+
+
+def _packed(detail: Any) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
 
 
 def reason_of(error: grpc.RpcError) -> str:

@@ -68,7 +68,8 @@ class Told:
         return True
 
     async def finish(self) -> None:
-        """All is read. Who answers for whom is found here: by merges, which are few."""
+        """All is read, for now. Who answers for whom is found here: by merges, which are few."""
+        await self._connection.execute("TRUNCATE told_holds, told_erasures, told_roots")  # of an earlier end
         await self._connection.copy_records_to_table("told_holds", records=self._holds.values())
         rows = [
             (
