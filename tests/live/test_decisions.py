@@ -35,13 +35,15 @@ def write_key(platform: Platform) -> str:
 
 
 class Someone:
-    """A person with a user id, an address and a device, who permits marketing or doesn't."""
+    """A person with a user id, an address and a device, who permits marketing or doesn't. Her device had founded a customer before
+    anything else was seen of her: of what comes in one unit the strongest identifier founds the first."""
 
     def __init__(self, platform: Platform, key: str, first_name: str) -> None:
         run = uuid.uuid4().hex[:12]
         self.platform, self.key = platform, key
         self.user, self.email, self.device = f"user-{run}", f"{run}@shop.example", f"device-{run}"
         self.position = self.happens(track("before she was known", anonymous_id=self.device))
+        platform.resolve("anonymous_id", self.device, self.position)
         self.happens(identify({"email": self.email, "first_name": first_name}, user_id=self.user, anonymous_id=self.device))
         self.customer = platform.resolve("user_id", self.user, self.position).customer_id
 
