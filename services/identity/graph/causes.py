@@ -52,6 +52,14 @@ class Chains:
                     self._waiting.append(neighbour)
 
 
+def by_earliest(link: Link, together: Iterable[tuple[frozenset[Node], Evidence]]) -> Link:
+    """With the earliest event that saw its ends, also one whose strongest identifier was another: what two are one by is of who resolves."""
+    if link.evidence is None or link.weight is not None:
+        return link
+    both = {link.strong, link.weak}
+    return link._replace(evidence=min(evidence for seen, evidence in together if both <= seen))
+
+
 def along(links: Iterable[Link], start: Node) -> list[Node]:
     """The identifiers of a chain, from one of its ends on; that end alone when it has no links."""
     found = [start]
@@ -85,6 +93,7 @@ class Causes:
         self._news = settled.news
         self._links = by_node(settled.partition.links)
         self._last: tuple[Node, bool, Chains] | None = None  # where the next chain mostly begins too
+        self._earliest: dict[Link, Evidence | None] = {}
         self._seen_with: dict[Node, list[frozenset[Node]]] = {}
         for together in region.facts.together:
             for node in together:
@@ -101,10 +110,17 @@ class Causes:
         return {node: [link for link in links if link.weight is None] for node, links in self._links.items()}
 
     def path(self, one: Node, other: Node, likely: bool = False) -> Evidence:
-        """The event or decision that completed the chain: the latest of its evidence."""
-        found = [link.evidence or self._decided.get(pair(link.strong, link.weak)) for link in self.chain(one, other, likely)]
-        evidence = [one for one in found if one is not None]
-        return max(evidence) if evidence else self._otherwise
+        """The event or decision that completed the chain: the latest of its evidence, of what was seen as `why` tells it."""
+        found = [self._evidence(link) for link in self.chain(one, other, likely)]
+        return max((evidence for evidence in found if evidence is not None), default=self._otherwise)
+
+    def _evidence(self, link: Link) -> Evidence | None:
+        if link.evidence is None:
+            return self._decided.get(pair(link.strong, link.weak))
+        if link not in self._earliest:
+            near = min((self._seen_with.get(end, []) for end in link[:2]), key=len)
+            self._earliest[link] = by_earliest(link, ((seen, self._region.facts.together[seen]) for seen in near)).evidence
+        return self._earliest[link]
 
     def change_near(self, *nodes: Node) -> Evidence:
         """The event of the nearest fact that is new, or by which the nearest record says something else."""

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from services.identity.graph.between import Around, crowded_between, shared_between
-from services.identity.graph.causes import Chains, by_node
-from services.identity.graph.facts import Facts, Node, pair
+from services.identity.graph.causes import Chains, by_earliest, by_node
+from services.identity.graph.facts import Node, pair
 from services.identity.graph.resolve import Link, Partition, Rejected
 from services.identity.graph.standing import Obstacle, Standing, without
 
@@ -29,18 +29,10 @@ def explain(standing: Standing, one: Node, other: Node) -> Explained:
     partition = standing.partition(one, other)
     if partition.group_of[one] is partition.group_of[other]:
         chain = Chains(by_node(partition.links), one).to(other)
-        return Explained(True, [_by_earliest(link, standing.facts) for link in chain], [], [])
+        return Explained(True, [by_earliest(link, standing.facts.together.items()) for link in chain], [], [])
     found = _obstacles(standing, one, other) or list(_decided_apart(standing, partition, one, other))
-    obstacles = [o if o.link is None else o._replace(link=_by_earliest(o.link, standing.facts)) for o in found]
+    obstacles = [o if o.link is None else o._replace(link=by_earliest(o.link, standing.facts.together.items())) for o in found]
     return Explained(False, [], obstacles, Around(standing, one, other).crowded)
-
-
-def _by_earliest(link: Link, facts: Facts) -> Link:
-    """With the earliest event that saw its ends, also one whose strongest identifier was another: what two are one by is of who resolves."""
-    if link.evidence is None or link.weight is not None:
-        return link
-    both = {link.strong, link.weak}
-    return link._replace(evidence=min(evidence for together, evidence in facts.together.items() if both <= together))
 
 
 def _obstacles(standing: Standing, one: Node, other: Node) -> list[Obstacle]:
