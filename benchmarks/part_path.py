@@ -34,7 +34,7 @@ SERVICES = ports.SERVICES
 SUSTAINED_S = float(os.environ.get("BENCH_PATH_S", "20"))
 ROUNDS = 3
 CALM_EVENTS_PER_S = 1_000
-CALM_S = 20.0
+CALM_S = 10.0
 FRESHNESS = {2_000: (30.0, {50: 50, 95: 150, 99: 300}), 5_000: (60.0, {95: 250, 99: 500})}  # events/s: seconds, limits in ms
 VISIBLE_DEADLINE_S = 300.0
 STOCK_EVENTS, STOCK_BATCH = 12_000, 300
@@ -156,6 +156,8 @@ async def _measured(stack: Stack) -> AsyncIterator[Result]:
     await plain.execute(OVERWRITTEN)
     broker = await nats.connect(stack.endpoints.nats)
     path = await asyncio.to_thread(Path, stack, stock, plain, broker.jetstream())
+    for _ in range(ROUNDS):  # first: after a load PostgreSQL still tidies up behind it, at the calm events' cost
+        await path.calm()
     rates = Part("events/s", ROUNDS)
     await rates.run(sustained=path.sustained, stock=path.stock, overwritten=path.overwritten, broker=path.broker)
     yield at_least("accepted to visible", rates.samples["sustained"], "events/s", 10_000)
@@ -164,7 +166,6 @@ async def _measured(stack: Stack) -> AsyncIterator[Result]:
     yield rates.result("overwritten", "sustained")
     yield rates.result("broker", "sustained")
     yield Result(name="neighbours' share", value=max(path.others), unit="", samples=path.others)
-    await path.calm()
     for result in _costs(path.cpu_us):
         yield result
     for rate, (seconds, limits) in FRESHNESS.items():

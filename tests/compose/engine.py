@@ -36,7 +36,8 @@ def engine() -> Iterator[dict[str, str]]:
     _must_be_able_to_bring_one_up()
     try:
         options = [word for option in STAND_INS.items() for word in option]
-        subprocess.run((TESTBED, "up", *options), check=True)
+        if subprocess.run((TESTBED, "up", *options), check=False).returncode != 0:
+            raise NoEngine(f"no Docker engine answers, and {TESTBED} couldn't bring one up (it says above why)")
         yield of_testbed
     finally:
         subprocess.run((TESTBED, "down"), check=False)
