@@ -148,11 +148,13 @@ CREATE TABLE segment_progress (
     looked_at     int8  NOT NULL,
     customers     int8  NOT NULL,
     making        int8  NOT NULL,
-    writes        int8  NOT NULL
+    writes        int8  NOT NULL,
+    changes       int8  NOT NULL DEFAULT 0, -- numbers that were given to rows of segment_changes
+    late          int8  NOT NULL DEFAULT 0  -- and of segment_late; a number is given once, also when its row goes
 );
 INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0, 0, 0);
 CREATE TABLE segment_late (
-    number    int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number    int8  PRIMARY KEY,
     customer  bytea NOT NULL,
     partition int4  NOT NULL,
     pos       int8  NOT NULL,
@@ -172,7 +174,7 @@ CREATE TABLE segment_heads (
     next_pos  int8 NOT NULL
 );
 CREATE TABLE segment_changes (
-    number        int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    number        int8  PRIMARY KEY,
     segment       text  NOT NULL,
     customer      bytea NOT NULL,
     entered       bool  NOT NULL,

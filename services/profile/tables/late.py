@@ -5,6 +5,8 @@ from typing import Any, Final
 
 import msgspec
 
+from services.profile.tables.memberships import numbers
+
 EVENT: Final = "event"
 OF_CONSENT: Final = -1  # instead of a partition: the position is one of consent's log
 OF_NO_LOG: Final = -2
@@ -26,15 +28,19 @@ class Late(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def put(connection: Any, rows: Sequence[Late]) -> None:
+    if not rows:
+        return
+    first = await numbers(connection, "late", len(rows))
     await connection.execute(
-        """INSERT INTO segment_late (customer, partition, pos, events, cause, valid_at)
-           SELECT * FROM unnest($1::bytea[], $2::int4[], $3::int8[], $4::int4[], $5::text[], $6::int8[])""",
+        """INSERT INTO segment_late (customer, partition, pos, events, cause, valid_at, number)
+           SELECT * FROM unnest($1::bytea[], $2::int4[], $3::int8[], $4::int4[], $5::text[], $6::int8[], $7::int8[])""",
         [one.customer for one in rows],
         [one.partition for one in rows],
         [one.pos for one in rows],
         [one.events for one in rows],
         [one.cause for one in rows],
         [one.valid_at for one in rows],
+        range(first, first + len(rows)),
     )
 
 

@@ -2,7 +2,7 @@
 segment, since when and why, when time alone may change it, by which rules since when, and up to where the log was followed."""
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -151,11 +151,22 @@ async def write(connection: Any, changes: Sequence[Change]) -> None:
 async def journal(connection: Any, changes: Sequence[Change]) -> None:
     """What is told of them, and nothing else."""
     columns = zip(*(msgspec.structs.astuple(change)[:-1] for change in changes), strict=True)
+    first = await numbers(connection, "changes", len(changes))
     await connection.execute(
-        """INSERT INTO segment_changes (segment, customer, entered, rules_version, valid_at, recorded_at, cause, event_type, event_id)
-           SELECT * FROM unnest($1::text[], $2::bytea[], $3::bool[], $4::int4[], $5::int8[], $6::int8[], $7::text[], $8::text[], $9::bytea[])""",
+        """INSERT INTO segment_changes
+               (segment, customer, entered, rules_version, valid_at, recorded_at, cause, event_type, event_id, number)
+           SELECT * FROM unnest($1::text[], $2::bytea[], $3::bool[], $4::int4[], $5::int8[], $6::int8[], $7::text[], $8::text[], $9::bytea[],
+                                $10::int8[])""",
         *columns,
+        range(first, first + len(changes)),
     )
+
+
+async def numbers(connection: Any, column: Literal["changes", "late"], many: int) -> int:
+    """The first of so many new numbers, which are given once. Nobody else gets any until the transaction ends, so they become
+    visible in their order; a sequence promises neither, and can't be distributed."""
+    last = await connection.fetchval(f"UPDATE segment_progress SET {column} = {column} + $1 RETURNING {column}", many)  # noqa: S608
+    return int(last) - many + 1
 
 
 async def set_due(connection: Any, due: Mapping[bytes, int | None]) -> None:
