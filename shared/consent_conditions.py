@@ -1,6 +1,6 @@
 """What a grant has to have to count. Pure; a part of `consent_rule`."""
 
-from collections.abc import Collection, Container
+from collections.abc import Collection, Container, Mapping
 from typing import Final
 
 import msgspec
@@ -51,5 +51,16 @@ def by_another(decision: DecisionRecorded, theirs: Container[bytes]) -> Decision
     """Without its authorisation, where that is by an identifier of the very person, or of who may be them: nobody is responsible for themselves."""
     given = decision.authorised
     if given is None or (given.guardian_hash not in theirs and given.guardian_hash != decision.identifier_hash):
+        return decision
+    return msgspec.structs.replace(decision, authorised=None)
+
+
+def by_a_grown_up(
+    purpose: PurposeDefined, decision: DecisionRecorded, by_guardian: Mapping[bytes, Collection[DecisionRecorded]]
+) -> DecisionRecorded:
+    """Without its authorisation, where whoever gave that is known to have been too young to grant it themselves. Ages are as `ages_by_guardian`."""
+    given, years = decision.authorised, minor_under(purpose)
+    ages = by_guardian.get(given.guardian_hash) if given else None
+    if not ages or not years or not is_younger(ages, years, decision.decided_at):
         return decision
     return msgspec.structs.replace(decision, authorised=None)

@@ -5,7 +5,8 @@ Both are decisions about every purpose at once. A restriction holds until the ve
 corrects it, so it doesn't matter which comes first, how often, or by which of a person's identifiers.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from shared.events.consent import EVERY_PURPOSE, DecisionRecorded, KnownAge, PurposeDefined
@@ -37,9 +38,18 @@ def restricting(decisions: Iterable[DecisionRecorded]) -> DecisionRecorded | Non
 
 def known_ages(decisions: Iterable[DecisionRecorded]) -> list[DecisionRecorded]:
     """All that was said of how old a person is and nobody corrected. Each holds, so the youngest counts."""
+    return ages_by_guardian(decisions).get(b"", [])
+
+
+def ages_by_guardian(decisions: Iterable[DecisionRecorded]) -> Mapping[bytes, list[DecisionRecorded]]:
+    """As `known_ages`, also of who authorises for them: by the hash of the guardian's identifier, empty for their own."""
     about_age = [(decision, decision.age) for decision in decisions if decision.age is not None]
     corrected = {age.corrects for _, age in about_age}
-    return [decision for decision, age in about_age if age.under and decision.decision_id not in corrected]
+    found: dict[bytes, list[DecisionRecorded]] = defaultdict(list)
+    for decision, age in about_age:
+        if age.under and decision.decision_id not in corrected:
+            found[age.guardian_hash].append(decision)
+    return found
 
 
 class Youth(NamedTuple):

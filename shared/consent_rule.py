@@ -11,6 +11,7 @@ are theirs at that moment, so a merge moves nothing and a split leaves each side
 - While processing is restricted by any identifier that is or may be theirs, nothing is permitted but what its purpose says goes on.
 - Where any of them is known to be a child's, what a child can't grant doesn't count, and what nobody has to grant isn't permitted by default.
 - Who authorises it for a child is somebody else: by none of the child's identifiers, whether those are theirs for certain, likely, or shared.
+  And it is nobody who was too young to grant it themselves, as far as that is known by now.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,8 +19,8 @@ from typing import Final
 
 import msgspec
 
-from shared.consent_conditions import GRANTS, by_another, granted_too_young, lacking, minor_under
-from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED, known_ages, restricting, youngest
+from shared.consent_conditions import GRANTS, by_a_grown_up, by_another, granted_too_young, lacking, minor_under
+from shared.consent_overlays import GRANTED_BY_MINOR, MINOR, RESTRICTED, ages_by_guardian, known_ages, restricting, youngest
 from shared.consent_states import STATES, State
 from shared.events.consent import DecisionRecorded, Outcome, PurposeDefined
 from shared.identifiers import strength
@@ -91,10 +92,13 @@ def judge_point(case: Case, point: bytes) -> Verdict:
 
 
 def by_others(case: Case) -> Case:
-    """What somebody authorised for themselves is as if nobody had. Whoever is one with whom at that moment says so, so the order doesn't matter."""
+    """What somebody authorised for themselves is as if nobody had, and so is what a child authorised for another. Who is one with whom at that
+    moment says so, and all that is known of the guardian's age, so the order doesn't matter."""
     if not any(decision.authorised for decision in case.decisions):
         return case
-    return msgspec.structs.replace(case, decisions=[by_another(decision, case.bonds) for decision in case.decisions])
+    ages = ages_by_guardian(case.decisions)
+    by_adults = (by_a_grown_up(case.purpose, decision, ages) for decision in case.decisions)
+    return msgspec.structs.replace(case, decisions=[by_another(decision, case.bonds) for decision in by_adults])
 
 
 def _unless_restricted(case: Case, judged: Callable[[Case], Verdict]) -> Verdict:

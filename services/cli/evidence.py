@@ -75,7 +75,9 @@ def notice_words(notice: dict[str, Any] | None) -> str:
 
 def age_words(age: dict[str, Any] | None) -> str:
     """In years; empty: nothing is said."""
-    return f"{age['at_least']} to {age['under'] - 1}" if age and age["under"] else ""
+    if not age or not age["under"]:
+        return ""
+    return f"{age['at_least']} to {age['under'] - 1}" + (", of a parent" if age["guardian_hash"] else "")
 
 
 def notice_message(notice: NamedNotice | None) -> consent_pb2.NoticeShown | None:

@@ -96,7 +96,8 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     decisions, persons = Decisions(pool), Persons(pool, now_us)
     keyring = FileKeyring(Path(settings.keyring_file))
     looking_up = LookingUp(pool)
-    consent = Consent(persons, Guardians(looking_up), decisions, definitions, log, new_id, keyring.lookup_key)
+    guardians = Guardians(looking_up, decisions)
+    consent = Consent(persons, guardians, decisions, definitions, log, new_id, keyring.lookup_key)
     registry = Registry(definitions, log, new_id)
     publisher = CallersPublisher(client, registry.callers)
     registry.on_callers = publisher.tell
@@ -115,7 +116,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     hearing = Hearing(pool, receiver, registry.ready, evidence_key.data_key, now_us)
     signals = SignalApi(receiver, keyring.lookup_key)
     server.add(add_SignalServiceServicer_to_server, signals, "c360.consent.v1.SignalService")
-    _serve_overlays(server, Once(decisions, log, new_id), keyring.lookup_key)
+    _serve_overlays(server, Once(decisions, log, new_id), guardians, keyring.lookup_key)
     desk = RightsDesk(rights, decisions, persons, log, new_id, now_us)
     server.add(add_RightsServiceServicer_to_server, RightsApi(desk, keyring.lookup_key), "c360.consent.v1.RightsService")
     dsr_file = OpenDsrFile(Path(settings.opendsr_file) if settings.opendsr_file else None)
@@ -173,8 +174,8 @@ def _tell(
     server.add(add_AskingServiceServicer_to_server, asking, "c360.consent.v1.AskingService")
 
 
-def _serve_overlays(server: RpcServer, once: Once, lookup_key: bytes) -> None:
-    restrictions, ages = RestrictionApi(Restrictions(once), lookup_key), AgeApi(Ages(once), lookup_key)
+def _serve_overlays(server: RpcServer, once: Once, guardians: Guardians, lookup_key: bytes) -> None:
+    restrictions, ages = RestrictionApi(Restrictions(once), lookup_key), AgeApi(Ages(once, guardians), lookup_key)
     server.add(add_RestrictionServiceServicer_to_server, restrictions, "c360.consent.v1.RestrictionService")
     server.add(add_AgeServiceServicer_to_server, ages, "c360.consent.v1.AgeService")
 

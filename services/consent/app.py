@@ -77,9 +77,10 @@ class Consent:
         async with self._log.turn() as now:
             ledger, earlier = await self._ledger([command.decision])
             events = confirming.request_confirmation(ledger, command, now, self._new_id, self._token_key)
-            for refused in (await self._guardians.check(ledger, events)).values():
+            guarded = await self._guardians.check(ledger, events)
+            for refused in guarded.refused.values():
                 raise refused
-            placed = (earlier | await self._append(events))[command.decision.request_id]
+            placed = (earlier | await self._append([*guarded.ages, *events]))[command.decision.request_id]
         decision = placed.event
         await self._log.enforced(placed.pos, until, {"decision_id": to_text(decision.decision_id)})
         return placed, confirming.token_of(decision.decision_id, decision.confirm_by, self._token_key)
@@ -129,8 +130,9 @@ class Consent:
                 outcome, events = refused, []
             ledger, made = reduce(evolve, events, ledger), made + events
             outcomes.append(outcome)
-        refusals = await self._guardians.check(ledger, made)
-        known = earlier | await self._append([one for one in made if one.request_id not in refusals])
+        refusals, ages = await self._guardians.check(ledger, made)
+        # Ages first: nobody goes by what a guardian authorised before they go by what is known of the guardian.
+        known = earlier | await self._append([*ages, *(one for one in made if one.request_id not in refusals)])
         return [refusals.get(one) or known[one] if isinstance(one, str) else one for one in outcomes]
 
     async def _ledger(self, commands: Sequence[RecordDecision]) -> tuple[Ledger, dict[str, Placed[DecisionRecorded]]]:

@@ -13,9 +13,9 @@ class Restrictions:
     async def record(self, command: Command, timeout_s: float) -> tuple[Placed[DecisionRecorded], int]:
         """As `Once.record`. Raises what `restrict` and `lift` do, too."""
 
-        async def decide(now: int) -> DecisionRecorded:
+        async def decide(now: int) -> list[DecisionRecorded]:
             if isinstance(command, Restrict):
-                return restrict(command, now, self._once.new_id)
-            return lift(command, *await self._once.named(command.restriction_id), now, self._once.new_id)
+                return [restrict(command, now, self._once.new_id)]
+            return [lift(command, *await self._once.named(command.restriction_id), now, self._once.new_id)]
 
         return await self._once.record(command.request_id, decide, lambda earlier: says_the_same(command, earlier), timeout_s)

@@ -157,8 +157,9 @@ class Decisions:
     async def apply(connection: Any, decided: Sequence[tuple[DecisionRecorded, Record]]) -> None:
         if decided:
             await connection.execute(
-                """INSERT INTO decisions (pos, decision_id, value_hash, purpose, request_id, recorded_at, decision)
-                   SELECT * FROM unnest($1::int8[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::int8[], $7::bytea[])""",
+                """INSERT INTO decisions (pos, decision_id, value_hash, purpose, request_id, recorded_at, decision, guardian, follows)
+                   SELECT * FROM unnest($1::int8[], $2::bytea[], $3::bytea[], $4::text[], $5::text[], $6::int8[], $7::bytea[],
+                                        $8::bytea[], $9::bytea[])""",
                 [record.pos for _, record in decided],
                 [event.decision_id for event, _ in decided],
                 [event.identifier_hash for event, _ in decided],
@@ -166,6 +167,8 @@ class Decisions:
                 [event.request_id for event, _ in decided],
                 [record.recorded_at for _, record in decided],
                 [encode(event) for event, _ in decided],
+                [event.authorised.guardian_hash if event.authorised else None for event, _ in decided],
+                [event.age.follows or None if event.age else None for event, _ in decided],
             )
 
     async def of_signal(self, value_hash: bytes, signal_id: bytes, pos: int, most: int) -> list[Placed[DecisionRecorded]]:
@@ -189,6 +192,16 @@ class Decisions:
             limit,
         )
         return [(_placed_decision(row).event.namespace, row["value_hash"]) for row in rows]
+
+    async def authorised_by(self, guardians: Collection[bytes]) -> list[DecisionRecorded]:
+        """What anybody authorised for a child by any of these identifiers."""
+        rows = await self._pool.fetch("SELECT decision FROM decisions WHERE guardian = ANY($1::bytea[])", list(guardians))
+        return [decode_decision(row["decision"]) for row in rows]
+
+    async def following(self, decision_id: bytes) -> list[DecisionRecorded]:
+        """What it says of those for whom whoever it is about authorised anything."""
+        rows = await self._pool.fetch("SELECT decision FROM decisions WHERE follows = $1", decision_id)
+        return [decode_decision(row["decision"]) for row in rows]
 
     async def of_id(self, decision_id: bytes) -> Placed[DecisionRecorded] | None:
         row = await self._pool.fetchrow("SELECT * FROM decisions WHERE decision_id = $1", decision_id)

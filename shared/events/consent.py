@@ -152,6 +152,8 @@ class KnownAge(msgspec.Struct, frozen=True, kw_only=True):
     at_least: int = 0
     corrects: bytes = b""  # the decision that said otherwise
     holds_from: int = 0  # microseconds; of what corrects that one the instant from which on it was so: it holds in its place
+    guardian_hash: bytes = b""  # it is the age of who authorises by this identifier for the person it is bound to, and not theirs
+    follows: bytes = b""  # of that: the decision about the guardian that says so
     by: str
     reason: str
 

@@ -164,6 +164,58 @@ async def test_who_turns_out_to_be_the_child_has_authorised_nothing_as_long_as_t
     assert await desk.reason(anna, offers, at_least_as_fresh=[parted]) == "CONSENT_GRANTED"
 
 
+async def test_who_turns_out_to_be_a_child_has_authorised_nothing_as_far_as_is_known(shop: Shop, desk: Desk) -> None:
+    """By whichever identifier of theirs it is told, from the next check on; a check of what was known before goes by that."""
+    anna, ben, phone, offers = (
+        an_email(),
+        an_email(),
+        Identifier(namespace="phone", value=f"+49170{uuid4().int % 10**8:08}"),
+        await desk.offers(),
+    )
+    _, fresh = await shop.founded(ben, phone)
+    await desk.age(anna)
+    by = pb.ParentalAuthorisation(guardian=ben, verified_by="checkbox")
+    granted = await shop.decide(anna, offers, GRANTED, parental_authorisation=by)
+    assert await desk.reason(anna, offers, at_least_as_fresh=[fresh]) == "CONSENT_GRANTED"
+    before = to_timestamp(now_us())
+    async with Reader(shop.client, f"reader-{uuid4().hex}") as reader:
+        said = await desk.age(phone, under=16, at_least=13)
+        assert reader.applied >= said.position.number, "it was answered when every reader had it"
+    assert await desk.reason(anna, offers) == "MINOR"
+    assert await desk.reason(anna, offers, known_at=before) == "CONSENT_GRANTED", "nobody knew it yet"
+    [told] = [one for one in await shop.decisions(anna) if one.age.guardian_hash]
+    assert (told.age.follows, told.age.under, told.age.recorded_by, told.method) == (said.age_id, 16, "consent", "")
+    assert "sign-up" not in str(told), "who said so of the guardian isn't the child's to know"
+    assert (await refusal(desk.correct(told.decision_id)))[1] == "AGE_UNKNOWN", "it is corrected where it was said"
+    known = to_timestamp(now_us())
+    right = await desk.correct(said.age_id, under=40, at_least=30)
+    assert await desk.reason(anna, offers) == "CONSENT_GRANTED"
+    assert await desk.reason(anna, offers, known_at=known) == "MINOR"
+    request = evidence_pb2.ExplainCheckRequest(purpose=offers, customer=CustomerRef(identifier=anna))
+    explanation = (await desk.evidence.ExplainCheck(request, timeout=DEADLINE_S)).explanation
+    roles = {one.decision.age.follows or one.decision.decision_id: one.role for one in explanation.decisions}
+    assert (roles[said.age_id], roles[right.age_id]) == ("CORRECTED", "DECIDES_NOTHING")
+    assert roles[granted.decision_id] == "DECIDES"
+
+
+async def test_it_does_not_matter_which_is_told_first_of_the_guardian_and_what_they_authorised(shop: Shop, desk: Desk) -> None:
+    """Too young by a later version of the purpose alone: told before it is refused by none."""
+    reasons = list[str]()
+    for age_first in (True, False):
+        anna, ben, offers = an_email(), an_email(), await desk.offers(minors_under=13)
+        await desk.age(anna, 13, 0)
+        by = pb.ParentalAuthorisation(guardian=ben, verified_by="checkbox")
+        if age_first:
+            await desk.age(ben, 16, 14)
+        await shop.decide(anna, offers, GRANTED, parental_authorisation=by)
+        if not age_first:
+            await desk.age(ben, 16, 14)
+        assert await desk.reason(anna, offers) == "CONSENT_GRANTED", "who is 14 isn't too young for it"
+        await shop.define_purpose(offers, legal_basis=registry_pb2.LEGAL_BASIS_CONSENT, traits=["email"], minors_under=16)
+        reasons.append(await desk.reason(anna, offers))
+    assert reasons == ["MINOR", "MINOR"]
+
+
 async def test_what_needs_no_consent_is_opted_in_to_by_a_minor_or_their_parent(shop: Shop, desk: Desk) -> None:
     """CCPA, 1798.120(c): under 16 nothing is sold without an opt-in; from 13 on their own."""
     ads = await desk.offers(registry_pb2.LEGAL_BASIS_LEGITIMATE_INTEREST, minors_opt_in_from=13)

@@ -43,10 +43,13 @@ class Person:
         definition = registry_pb2.Definition(name=self.purpose, defined_by="ops", reason="asked", purpose=purpose)
         self.platform.registry.Define(registry_pb2.DefineRequest(request_id=self.purpose, definition=definition), timeout=10)
 
-    def is_known_to_be(self, under: int, at_least: int, years_ago: int = 0) -> age_pb2.RecordAgeResponse:
+    def is_known_to_be(
+        self, under: int, at_least: int, years_ago: int = 0, of: Identifier | None = None
+    ) -> age_pb2.RecordAgeResponse:
+        """She, or somebody else."""
         request = age_pb2.RecordAgeRequest(
-            request_id=self.name,
-            identifier=self.email,
+            request_id=of.value if of else self.name,
+            identifier=of or self.email,
             under=under,
             at_least=at_least,
             age_time=to_timestamp(years_after(now_us(), -years_ago)),
@@ -103,14 +106,13 @@ def test_every_door_is_closed_from_the_next_read_on_until_a_parent_authorises_it
     assert any(one.reason == "MINOR" for one in reads), "refusals are disclosures, with their reason"
     ann.grants(2)
     assert ann.answers(ann.purpose) == {"MINOR", "not exported"}
-    ann.grants(
-        3,
-        parental_authorisation=ParentalAuthorisation(
-            guardian=Identifier(namespace="email", value="mother@shop.example"), verified_by="signed form"
-        ),
-    )
+    friend = Identifier(namespace="email", value=f"{ann.name}@friends.example")
+    ann.grants(3, parental_authorisation=ParentalAuthorisation(guardian=friend, verified_by="signed form"))
     assert ann.answers(ann.purpose) == {""}
     assert _next_change(watching).HasField("profile")
+    ann.is_known_to_be(16, 15, of=friend)
+    assert ann.answers(ann.purpose) == {"MINOR", "not exported"}, "whoever authorised it turns out to be a child"
+    assert _next_change(watching).gone.reason == "MINOR"
     watching.cancel()
 
 

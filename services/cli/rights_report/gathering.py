@@ -198,7 +198,7 @@ def _definitions(channel: Any, kind: Any, timeout_s: float) -> Iterator[dict[str
 def _decided(
     channel: Any, whose: common_pb2.CustomerRef, identifier: Identifier, timeout_s: float
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """How the identifier is theirs, with each in the order in which they were recorded."""
+    """How the identifier is theirs, with each in the order in which they were recorded. How old a guardian is, is told the guardian."""
     from c360.common.v1 import common_pb2
     from c360.consent.v1 import consent_pb2, consent_pb2_grpc
 
@@ -206,7 +206,8 @@ def _decided(
     request = consent_pb2.ListDecisionsRequest(identifier=named, customer=whose)
     answer = consent_pb2_grpc.ConsentServiceStub(channel).ListDecisions(request, timeout=timeout_s)
     for one in answer.decisions:
-        yield answer.belonging, messages.plain(one)
+        if not one.age.guardian_hash:
+            yield answer.belonging, messages.plain(one)
 
 
 def decision_of(identifier: Identifier, belonging: str, told: dict[str, Any]) -> Decision:

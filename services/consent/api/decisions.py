@@ -200,7 +200,16 @@ def decision_message(placed: Placed[DecisionRecorded], early: Collection[bytes] 
 
 def _age(age: KnownAge) -> pb.KnownAge:
     corrects = to_text(age.corrects) if age.corrects else ""
-    return pb.KnownAge(under=age.under, at_least=age.at_least, corrects=corrects, recorded_by=age.by, reason=age.reason)
+    follows = to_text(age.follows) if age.follows else ""
+    return pb.KnownAge(
+        under=age.under,
+        at_least=age.at_least,
+        corrects=corrects,
+        recorded_by=age.by,
+        reason=age.reason,
+        guardian_hash=age.guardian_hash.hex(),
+        follows=follows,
+    )
 
 
 def _authorisation(given: ParentalAuthorisation) -> pb.ParentalAuthorisation:

@@ -65,7 +65,7 @@ def correct_age(
 
     Raises NotFound (AGE_UNKNOWN), WrongState (AGE_CORRECTED), InvalidInput (INSTANT_IN_FUTURE, INSTANT_INVALID).
     """
-    if wrong is None or wrong.age is None or not wrong.age.under:
+    if wrong is None or wrong.age is None or not wrong.age.under or wrong.age.guardian_hash:
         raise NotFound("nobody's age was recorded by this id", reason="AGE_UNKNOWN")
     if any(one.age and one.age.corrects == wrong.decision_id for one in since):
         raise WrongState("this was corrected before: correct what was said in its place", reason="AGE_CORRECTED")

@@ -5,8 +5,8 @@ from typing import Final
 
 import msgspec
 
-from shared.consent_conditions import by_another, granted_too_young
-from shared.consent_overlays import GRANTED_BY_MINOR, RESTRICTED, known_ages
+from shared.consent_conditions import by_a_grown_up, by_another, granted_too_young
+from shared.consent_overlays import GRANTED_BY_MINOR, RESTRICTED, ages_by_guardian
 from shared.consent_rule import ALLOWED_BY_LAW, Bond, Case, Verdict, judge_point, outlives_parting, precedence
 from shared.events.consent import EVERY_PURPOSE, DecisionRecorded
 
@@ -79,9 +79,11 @@ def _role_of_age(case: Case, decision: DecisionRecorded) -> str:
 def _why_it_lost(case: Case, verdict: Verdict, decision: DecisionRecorded) -> str:
     if not case.bond(decision.identifier_hash).theirs and not outlives_parting(decision):
         return SHARED
-    if granted_too_young(case.purpose, known_ages(case.decisions), by_another(decision, case.bonds)):
+    ages = ages_by_guardian(case.decisions)
+    given = by_another(by_a_grown_up(case.purpose, decision, ages), case.bonds)
+    if granted_too_young(case.purpose, ages.get(b"", []), given):
         return GRANTED_BY_MINOR
-    alone = judge_point(Case(case.purpose, [decision], case.now, case.bonds), decision.identifier_hash)
+    alone = judge_point(Case(case.purpose, [given], case.now, case.bonds), decision.identifier_hash)
     if alone.reason in LACKING:
         return alone.reason
     if alone.decision_id != decision.decision_id:

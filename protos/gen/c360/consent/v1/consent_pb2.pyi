@@ -949,6 +949,8 @@ class KnownAge(_message.Message):
     CORRECTS_FIELD_NUMBER: _builtins.int
     RECORDED_BY_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    GUARDIAN_HASH_FIELD_NUMBER: _builtins.int
+    FOLLOWS_FIELD_NUMBER: _builtins.int
     under: _builtins.int
     """Younger than so many years; 0: that isn't known any more."""
     at_least: _builtins.int
@@ -959,6 +961,10 @@ class KnownAge(_message.Message):
     """Who recorded it."""
     reason: _builtins.str
     """Why."""
+    guardian_hash: _builtins.str
+    """It isn't the age of whoever it is bound to, but of who authorises for them: keyed hash of the guardian's identifier, in hex. Empty: their own."""
+    follows: _builtins.str
+    """Of a guardian's: the decision about them that says so, a UUID."""
     def __init__(
         self,
         *,
@@ -967,10 +973,12 @@ class KnownAge(_message.Message):
         corrects: _builtins.str = ...,
         recorded_by: _builtins.str = ...,
         reason: _builtins.str = ...,
+        guardian_hash: _builtins.str = ...,
+        follows: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "corrects", b"corrects", "reason", b"reason", "recorded_by", b"recorded_by", "under", b"under"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_least", b"at_least", "corrects", b"corrects", "follows", b"follows", "guardian_hash", b"guardian_hash", "reason", b"reason", "recorded_by", b"recorded_by", "under", b"under"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
