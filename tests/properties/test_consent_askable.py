@@ -62,6 +62,15 @@ def at(case: Case, now: int) -> Case:
     return msgspec.structs.replace(case, now=now, decisions=known)
 
 
+def test_an_objection_by_what_is_no_contact_point_is_not_lifted_by_one_that_grants() -> None:
+    """So what it denies of an account stays denied, and nobody asks there again."""
+    case = certainly(*map(on_days, (decided("objected", 0, 0), decided("granted", 1, 1))), scope="contact_point")
+    purpose = msgspec.structs.replace(case.purpose, ask_again_after_days=PERIOD)
+    case = msgspec.structs.replace(case, purpose=purpose, now=9 * DAY)
+    assert judge_point(case, h(0)).reason == "OBJECTED"
+    assert asking(case, h(0)).since is None
+
+
 @given(cases(), POINTS)
 def test_nobody_is_asked_who_permits_it_or_whose_no_is_still_to_be_left_alone(case: Case, by: int) -> None:
     case = at(case, case.now)

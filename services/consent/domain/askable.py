@@ -99,9 +99,9 @@ def _if_one_person(case: Case, point: bytes) -> Verdict:
 
 
 def _objection(case: Case, verdict: Verdict) -> DecisionRecorded | None:
-    """The newest that no grant in its own core came after; or one that stands against a grant. It crosses every link."""
+    """The newest that no grant in its own core came after; or one that decides, or stands against a grant. It crosses every link."""
     objected = [one for one in case.decisions if one.purpose == case.purpose.name and one.outcome == "objected"]
-    standing = [one for one in objected if one.decision_id == verdict.against or not _lifted(case, one)]
+    standing = [one for one in objected if one.decision_id in (verdict.decision_id, verdict.against) or not _lifted(case, one)]
     return max(standing, key=precedence, default=None)
 
 
