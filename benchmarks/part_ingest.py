@@ -101,7 +101,7 @@ class Bench:
 
     async def _begin_anew(self, kind: str) -> None:
         """Nobody consumes here, so what is under way would grow from round to round as it never does in use."""
-        client = await nats.connect(self._servers.endpoints.nats)
+        client = await nats.connect(self._servers.broker_url)
         await client.jetstream().purge_stream(INGEST_STREAM)
         await client.close()
         await asyncio.to_thread(self._servers.kill, "ingest", **UNBOUNDED)

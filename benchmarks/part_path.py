@@ -154,7 +154,7 @@ async def _measured(stack: Stack) -> AsyncIterator[Result]:
         await asyncpg.connect(stack.admin_url.rsplit("/", 1)[0] + "/stock_path"),
     )
     await plain.execute(OVERWRITTEN)
-    broker = await nats.connect(stack.endpoints.nats)
+    broker = await nats.connect(stack.broker_url)
     path = await asyncio.to_thread(Path, stack, stock, plain, broker.jetstream())
     for _ in range(ROUNDS):  # first: after a load PostgreSQL still tidies up behind it, at the calm events' cost
         await path.calm()

@@ -6,11 +6,13 @@ Each reader has a folder, and a volume, of its own, so a service can't read anot
 import sys
 from pathlib import Path
 
+from services.stack.broker_accounts import ACCOUNTS, OPERATOR, authorization
 from services.stack.files import make_private_directory, read_or_make_password, write_private
 from services.stack.ports import SERVICES
 
 ROOT = Path("/secrets")
 SERVER = "postgres:5432"
+BROKER = "nats:4222"
 SUPERUSER = "postgres"
 
 
@@ -23,6 +25,17 @@ def make_secrets(root: Path) -> None:
         folder = make_private_directory(root / service)
         write_private(folder / "database-url", _url(f"c360_{service}", password, "c360"))
         write_private(folder / "vault-url", _url(f"c360_{service}", password, "c360_vault"))
+    _make_accounts(root)
+
+
+def _make_accounts(root: Path) -> None:
+    """The broker's file has all passwords; each service has its own, and `nats` has the operator's, to look and to restore by."""
+    broker = make_private_directory(root / "nats")
+    folders = {account: root / account for account in SERVICES} | {OPERATOR: broker}
+    passwords = {account: read_or_make_password(broker / f"{account}-password") for account in ACCOUNTS}
+    for account, folder in folders.items():
+        write_private(folder / "nats-url", f"nats://{account}:{passwords[account]}@{BROKER}\n")
+    write_private(broker / "accounts.conf", authorization(passwords.__getitem__))
 
 
 def _share(root: Path, reader: str, name: str) -> str:

@@ -3,8 +3,10 @@
 import http.client
 import shutil
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
+from services.stack.broker_accounts import authorization
 from services.stack.child import Program
 from services.stack.errors import StackError
 from services.stack.files import write_private
@@ -21,22 +23,23 @@ jetstream {{
   store_dir: "{store}"
   sync_interval: always
 }}
-"""
+{authorization}"""
 
 
 class Nats:
-    def __init__(self, data_directory: Path, port: int, monitor_port: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, data_directory: Path, port: int, monitor_port: int, password_of: Callable[[str], str], environment: dict[str, str]
+    ) -> None:
         self._configuration = data_directory / "nats.conf"
         self._store = data_directory / "nats"
         self._port = port
         self._monitor_port = monitor_port
+        self._password_of = password_of
         self._environment = environment
 
     def program(self) -> Program:
-        write_private(
-            self._configuration,
-            CONFIGURATION.format(host=HOST, port=self._port, monitor_port=self._monitor_port, store=self._store),
-        )
+        where = {"host": HOST, "port": self._port, "monitor_port": self._monitor_port, "store": self._store}
+        write_private(self._configuration, CONFIGURATION.format(**where, authorization=authorization(self._password_of)))
         return Program(
             name="nats",
             command=(_find_program(), "--config", str(self._configuration)),

@@ -20,6 +20,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = ("C360_PARTITIONS", "C360_LOG_LEVEL")  # the user's own choices; every other C360_ variable is ours to set
 
 
+PASSWORDS = frozenset(f"C360_{service.upper()}_PASSWORD" for service in SERVICES)
+SECRET = PASSWORDS | {"C360_NATS_URL", "C360_DATABASE_URL", "C360_VAULT_URL", "C360_ADMIN_URL"}
+
 StackAuth = Literal["none", "jwt"]  # certificates are for those who have an authority
 
 
@@ -37,6 +40,12 @@ class Passwords:
 
     def of(self, role: str) -> str:
         return read_or_make_password(self.directory / f"{role}-password")
+
+    def of_broker(self, account: str) -> str:
+        return self.of(f"broker-{account}")
+
+    def broker_url(self, account: str, port: int) -> str:
+        return f"nats://{account}:{self.of_broker(account)}@{HOST}:{port}"
 
     @property
     def keyring_file(self) -> Path:
@@ -71,7 +80,7 @@ def service_settings(
 ) -> dict[str, str]:
     user, password = f"c360_{name}", passwords.of(name)
     settings = {
-        "C360_NATS_URL": f"nats://{HOST}:{ports['nats']}",
+        "C360_NATS_URL": passwords.broker_url(name, ports["nats"]),
         "C360_DATABASE_URL": postgres.url(user, password, "c360"),
         "C360_VAULT_URL": postgres.url(user, password, "c360_vault"),
         "C360_KEYRING_FILE": str(passwords.keyring_file),
@@ -107,6 +116,16 @@ def read_choices() -> Choices:
         return read_settings(Choices, _of_environment((*KEPT, "C360_AUTH")))
     except ConfigError as error:
         raise MisconfiguredError(str(error)) from error
+
+
+def as_files(name: str, settings: dict[str, str], directory: Path) -> dict[str, str]:
+    """With the names of files instead of passwords, which stand then in no environment: it is dumped too easily."""
+    kept = {variable: value for variable, value in settings.items() if variable not in SECRET}
+    for variable in settings.keys() & SECRET:
+        file = directory / f"{name}-{variable.removeprefix('C360_').lower().replace('_', '-')}"
+        write_private(file, settings[variable] + "\n")
+        kept[f"{variable}_FILE"] = str(file)
+    return kept
 
 
 def whole_environment(settings: dict[str, str]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from services.stack import settings
+from services.stack.broker_accounts import OPERATOR
 from services.stack.child import Program
 from services.stack.console import Console
 from services.stack.errors import StackError
@@ -74,6 +75,11 @@ class Stack:
     @property
     def admin_url(self) -> str:
         return self._postgres.admin_url
+
+    @property
+    def broker_url(self) -> str:
+        """Of the account that may do all."""
+        return self._passwords.broker_url(OPERATOR, self.ports["nats"])
 
     def start(self) -> None:
         """Returns when everything is ready. Raises StackError, with everything stopped again, when something fails."""
@@ -146,7 +152,9 @@ class Stack:
         self._cleanup.callback(self._postgres.close)
         write_private(self._passwords.directory / "server-url", self._postgres.server_url + "\n")
         environment = settings.whole_environment({})
-        self._nats = Nats(self.data_directory, self.ports["nats"], self.ports["nats_monitor"], environment)
+        write_private(self._passwords.directory / "broker-url", self.broker_url + "\n")
+        passwords = self._passwords.of_broker
+        self._nats = Nats(self.data_directory, self.ports["nats"], self.ports["nats_monitor"], passwords, environment)
         self._supervisor = Supervisor(self.data_directory / "run", self.data_directory / "logs", self.console)
         self._cleanup.callback(self._supervisor.close)
 
@@ -190,7 +198,7 @@ class Stack:
         log = self.data_directory / "logs" / "migrate.log"
         rotate_log(log)
         with self.console.step("databases, roles and tables"), log.open("ab") as output:
-            environment = settings.whole_environment(self.environment_of("migrate"))
+            environment = self._whole_environment("migrate")
             command = (sys.executable, "-m", "services.migrate")
             try:
                 subprocess.run(
@@ -219,8 +227,11 @@ class Stack:
         return Program(
             name=name,
             command=(sys.executable, "-m", self._modules.get(name, f"services.{name}")),
-            environment=settings.whole_environment(self.environment_of(name)),
+            environment=self._whole_environment(name),
         )
+
+    def _whole_environment(self, name: str) -> dict[str, str]:
+        return settings.whole_environment(settings.as_files(name, self.environment_of(name), self._passwords.directory))
 
     def _stop(self, names: tuple[str, ...], timeout_s: float) -> None:
         if names:

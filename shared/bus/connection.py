@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import nats
 import nats.errors
@@ -15,6 +16,7 @@ RETRY_S = 0.5
 STREAM_AGE_S = 7 * 24 * 3600  # streams are transport: days are enough to outlive any outage
 DUPLICATE_WINDOW_S = 120  # a publish repeated after a lost acknowledgement is dropped by its message id
 REQUEST_TIMEOUT_S = 5.0
+TOLD_CHARACTERS = 200  # of what the broker says is wrong: it names subjects and servers, never what is in a message
 
 # The broker is down, or was for a moment: try again. What is wrong for good (a message too large) is not among them.
 BROKER_DOWN = (
@@ -40,7 +42,7 @@ log = telemetry.logger("bus")
 
 
 async def connect(url: str, name: str) -> Client:
-    """Returns when connected; reconnects for ever afterwards."""
+    """Returns when connected; reconnects for ever afterwards. Who has an account listens for answers where it alone may."""
 
     async def on_disconnect() -> None:
         telemetry.BUS_RECONNECTS.inc()
@@ -50,15 +52,17 @@ async def connect(url: str, name: str) -> Client:
         log.info("broker connection back")
 
     async def on_error(error: Exception) -> None:
-        log.warning("broker error", error=type(error).__name__)
+        log.warning("broker error", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
 
+    servers, account = _account_of(url)
     client: Client = Client()
     waited = False
     while True:
         try:
             await client.connect(
-                url,
+                servers,
                 name=name,
+                **account,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
                 allow_reconnect=True,
@@ -71,10 +75,20 @@ async def connect(url: str, name: str) -> Client:
             return client
         except (TimeoutError, nats.errors.Error, OSError) as error:
             if not waited:
-                log.warning("waiting for the broker", error=type(error).__name__)
+                log.warning("waiting for the broker", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
                 waited = True
             client = Client()
             await asyncio.sleep(RETRY_S)
+
+
+def _account_of(url: str) -> tuple[str, dict[str, Any]]:
+    """The servers without a password in them, and who we are there: other servers of theirs take the same."""
+    parts = urlsplit(url)
+    if not parts.username:
+        return url, {}
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    user, password = unquote(parts.username), unquote(parts.password or "")
+    return bare, {"user": user, "password": password, "inbox_prefix": f"_INBOX.{user}"}
 
 
 def refill_subject(stream: str) -> str:

@@ -39,7 +39,7 @@ def run(name: str, stack: Stack, where: Path, lines: slice = slice(None)) -> Non
         (where / link).unlink(missing_ok=True)
         (where / link).symlink_to(target)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("C360_")}
-    environment = inherited | {"C360_NATS_URL": stack.endpoints.nats, "PYTHONPATH": f"{ROOT}:{ROOT}/protos/gen"}
+    environment = inherited | {"PYTHONPATH": f"{ROOT}:{ROOT}/protos/gen"}
     typed = "\n".join([commands("of make run"), *commands(name).splitlines()[lines]])
     ran = subprocess.run(["sh", "-euc", typed], cwd=where, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert ran.returncode == 0, ran.stderr

@@ -46,7 +46,7 @@ async def test_the_store_is_lost_while_everything_is_stopped(directory: Path) ->
 
 
 async def first_and_last(stack: Stack, stream: str) -> tuple[int, int]:
-    client = await nats.connect(stack.endpoints.nats)
+    client = await nats.connect(stack.broker_url)
     state = (await client.jetstream().stream_info(stream)).state
     await client.close()
     return state.first_seq, state.last_seq

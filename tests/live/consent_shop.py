@@ -61,7 +61,7 @@ class Shop:
 
     @staticmethod
     async def open(stack: Stack) -> "Shop":
-        client = await bus.connect(stack.endpoints.nats, "test")
+        client = await bus.connect(stack.broker_url, "test")
         await ensure_stream(client, CUSTOMER_STREAM, 1)
         return Shop(stack, client, grpc.aio.insecure_channel(stack.endpoints.consent))
 

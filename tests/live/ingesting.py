@@ -81,7 +81,7 @@ class Door:
 
     async def message_at(self, position: str) -> list[RawEvent]:
         """The events in the message at "ingest/0/N"."""
-        client = await nats.connect(self._servers.endpoints.nats)
+        client = await nats.connect(self._servers.broker_url)
         try:
             message = await client.jetstream().get_msg(INGEST_STREAM, int(position.removeprefix("ingest/0/")))
         finally:
@@ -90,7 +90,7 @@ class Door:
 
     async def events_since(self, position: str) -> list[RawEvent]:
         """All events of the stream from a position on."""
-        client = await nats.connect(self._servers.endpoints.nats)
+        client = await nats.connect(self._servers.broker_url)
         messages: list[bytes] = []
         try:
             context = client.jetstream()

@@ -66,7 +66,7 @@ def _opened(stack: Stack) -> Iterator[tuple[str, bytes]]:
 
 async def _in_streams(stack: Stack) -> Any:
     keys = _keys(stack)
-    client = await bus.connect(stack.endpoints.nats, "search")
+    client = await bus.connect(stack.broker_url, "search")
     for name in STREAMS:
         state = (await client.jetstream().stream_info(name)).state
         follower = Follower(client, name, state.first_seq - 1)

@@ -38,7 +38,7 @@ class Outbox:
 
 @pytest.fixture
 async def client(servers: Stack) -> AsyncIterator[Client]:
-    client = await bus.connect(servers.endpoints.nats, "test")
+    client = await bus.connect(servers.broker_url, "test")
     yield client
     await client.close()
 
@@ -224,8 +224,8 @@ async def test_a_follower_that_was_behind_when_the_stream_was_remade_gets_all_of
 
 async def test_what_was_under_way_when_the_connection_was_cut_is_delivered_again(servers: Stack, stream: str) -> None:
     outbox = Outbox()
-    direct = await bus.connect(servers.endpoints.nats, "direct")
-    async with Cable(servers.endpoints.nats) as cable, running(Relay(direct, stream, outbox.read).run):
+    direct = await bus.connect(servers.broker_url, "direct")
+    async with Cable(servers.broker_url) as cable, running(Relay(direct, stream, outbox.read).run):
         outbox.add(5)
         client = await bus.connect(cable.url, "through the cable")
         follower = Follower(client, stream, 0)
@@ -253,7 +253,8 @@ class Cable:
     """A TCP proxy to the broker that can swallow what is under way and then break."""
 
     def __init__(self, broker: str) -> None:
-        host, port = broker.removeprefix("nats://").split(":")
+        self._account, _, address = broker.rpartition("@")
+        host, port = address.split(":")
         self._target = (host, int(port))
         self._swallow = False
         self._open: list[asyncio.StreamWriter] = []
@@ -261,7 +262,7 @@ class Cable:
 
     async def __aenter__(self) -> "Cable":
         self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", 0)
-        self.url = f"nats://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self.url = f"{self._account}@127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -41,7 +41,7 @@ class Settled(Ledger):
 
 @pytest.fixture
 async def client(servers: Stack) -> AsyncIterator[Client]:
-    client = await bus.connect(servers.endpoints.nats, "epochs")
+    client = await bus.connect(servers.broker_url, "epochs")
     await ensure_stream(client, INGEST_STREAM, 1)
     yield client
     await client.close()

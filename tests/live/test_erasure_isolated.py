@@ -40,7 +40,7 @@ UNKNOWN = {"a word of a newer release": 3}
 
 @pytest.fixture
 async def client(servers: Stack) -> AsyncIterator[Client]:
-    client = await bus.connect(servers.endpoints.nats, "test")
+    client = await bus.connect(servers.broker_url, "test")
     yield client
     await client.close()
 

@@ -375,7 +375,7 @@ async def test_a_database_that_is_away_closes_the_door_only_to_keys_not_seen_bef
 
 async def test_a_lost_stream_is_made_anew_and_no_position_ever_repeats(door: Door, servers: Stack, http: httpx.AsyncClient) -> None:
     before = await _until_taken(http)
-    client = await nats.connect(servers.endpoints.nats)
+    client = await nats.connect(servers.broker_url)
     await client.jetstream().delete_stream(INGEST_STREAM)
     await client.close()
     after = await _until_taken(http)

@@ -81,7 +81,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 async def world_of(stack: Stack) -> AsyncIterator[World]:
-    client = await bus.connect(stack.endpoints.nats, "test")
+    client = await bus.connect(stack.broker_url, "test")
     vault = await asyncpg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360_vault")
     yield World(stack, client, vault)
     await vault.close()

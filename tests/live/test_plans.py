@@ -241,7 +241,7 @@ async def test_a_crash_between_publishing_and_removing_doubles_nothing(
     pool = await open_pool(settings["C360_DATABASE_URL"], "ingest")
     vault_pool = await open_pool(settings["C360_VAULT_URL"], "vault")
     vault = Vault(vault_pool, FileKeyring(Path(settings["C360_KEYRING_FILE"])))
-    client = await bus.connect(stack.endpoints.nats, "test")
+    client = await bus.connect(stack.broker_url, "test")
     publisher = Publisher(client, vault, now_us, id_maker(now_us))
     memory = Memory(Backlog(Limits(), now_us), Receipts(pool), publisher.publish, lambda: 0.0)
     try:

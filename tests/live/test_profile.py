@@ -355,7 +355,7 @@ async def test_notices_cover_every_position_once_and_name_no_one(
     position = platform.record(write_key, identify(person, ago(1), email=f"{person}@shop.example")).position
     profile = platform.get_profile(by_identifier("user_id", person), "audit", position)
     newest = {p.partition: p.number for p in profile.positions}
-    client = await bus.connect(stack.endpoints.nats, "test")
+    client = await bus.connect(stack.broker_url, "test")
     follower = Follower(client, PROFILE_STREAM, 0)
     covered: dict[int, int] = {}
     async with asyncio.timeout(20):

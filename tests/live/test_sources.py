@@ -146,7 +146,7 @@ def test_a_source_may_begin_with_settings(door: Door, sources: Any) -> None:
 
 async def test_every_change_is_an_event_that_others_can_follow(servers: Stack, sources: Any, shop: tuple[str, str]) -> None:
     position = sources.RevokeKey(pb.RevokeKeyRequest(request_id="r-9", source=shop[0], name="first"), timeout=10).position
-    client = await bus.connect(servers.endpoints.nats, "test")
+    client = await bus.connect(servers.broker_url, "test")
     follower = Follower(client, SOURCE_STREAM, position.number)
     try:
         [entry] = decode_unit((await follower.take())[0].data).entries

@@ -48,13 +48,13 @@ def test_postgres_keeps_committed_rows_when_it_is_killed(servers: Stack) -> None
 
 
 async def test_nats_keeps_acknowledged_messages_when_it_is_killed(servers: Stack) -> None:
-    connection = await nats.connect(servers.endpoints.nats)
+    connection = await nats.connect(servers.broker_url)
     await connection.jetstream().add_stream(name="KEPT", subjects=["kept"])
     await connection.jetstream().publish("kept", b"1")
     await connection.close()
     servers.kill("nats")
     servers.wait_ready("nats")
-    connection = await nats.connect(servers.endpoints.nats)
+    connection = await nats.connect(servers.broker_url)
     kept = await connection.jetstream().stream_info("KEPT")
     await connection.jetstream().delete_stream("KEPT")
     await connection.close()

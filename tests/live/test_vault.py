@@ -125,7 +125,7 @@ async def test_all_processes_are_told_of_a_destruction_at_once(servers: Stack, p
     await here.create_keys([owner], 1)
     await there.keys([owner])
     identifiers.normalise("phone", "+49 30 1234567")
-    ours, theirs = await bus.connect(servers.endpoints.nats, "here"), await bus.connect(servers.endpoints.nats, "there")
+    ours, theirs = await bus.connect(servers.broker_url, "here"), await bus.connect(servers.broker_url, "there")
     told: asyncio.Queue[Collection[bytes]] = asyncio.Queue()
     heeding = asyncio.create_task(destructions.heed(theirs, there, told.put_nowait))
     async with asyncio.timeout(10):
@@ -146,7 +146,7 @@ async def test_who_was_disconnected_forgets_all_keys_and_what_was_opened_with_th
     owner, vault, opened_is_forgotten = new_id(), Vault(pool, keyring), asyncio.Event()
     await vault.create_keys([owner], 1)
     identifiers.normalise("email", "ann@example.com")
-    client = await bus.connect(servers.endpoints.nats, "away")
+    client = await bus.connect(servers.broker_url, "away")
     heeding = asyncio.create_task(destructions.heed(client, vault, all_forgotten=opened_is_forgotten.set))
     async with asyncio.timeout(10):
         while not opened_is_forgotten.is_set():

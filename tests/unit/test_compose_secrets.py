@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from services.stack.broker_accounts import ACCOUNTS
 from services.stack.compose_secrets import make_secrets
 from services.stack.ports import SERVICES
 
@@ -24,3 +25,4 @@ def test_a_service_sees_no_password_but_its_own(tmp_path: Path) -> None:
         seen = " ".join(text for path, text in made.items() if path.startswith(f"{service}/"))
         assert [other for other in SERVICES if made[f"migrate/{other}-password"] in seen] == [service]
         assert made["migrate/postgres-password"] not in seen
+        assert [account for account in ACCOUNTS if made[f"nats/{account}-password"] in seen] == [service]
