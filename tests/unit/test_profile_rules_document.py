@@ -1,5 +1,8 @@
 """What may stand in a document of the rules of profiles, and what people are told of what may not."""
 
+import json
+from typing import Any
+
 import pytest
 
 from services.profile.domain.rules import PLAIN, Keeping, fold_digest
@@ -36,6 +39,7 @@ from shared.errors import InvalidInput
             '{"computed": {"n": {"of": "true", "value": "int(\'x\')", "aggregate": "sum"}}}',
             "computed.n.value, line 1, column 4: this has no value",
         ),
+        ('{"traits": {"email": {"type": "number", "verified_first": true}}}', "email: verified_first is for texts"),
         ('{"traits": {"plan": {"rule": "first"}}, "default": {"rule": "first"}}' + " " * 256_000, "256000 bytes"),
     ],
 )
@@ -46,9 +50,69 @@ def test_a_document_that_says_what_cannot_be_is_refused_with_what_is_wrong(docum
     assert told in refused.value.message
 
 
+COUNTED = {"of": "event.name == 'Order Completed'", "aggregate": "count"}
+TAKEN = COUNTED | {"aggregate": "first", "value": "event.properties.sku"}
+SCORED = {"recency": ["30d", "90d", "180d", "365d"], "frequency": [2, 3, 5, 10], "monetary": [50, 100, 250, 500]}
+RFM = COUNTED | {"aggregate": "rfm", "value": "double(event.properties.total)", "scores": SCORED}
+
+
+@pytest.mark.parametrize(
+    ("definition", "told"),
+    [
+        ({"of": "event.type == 'purchase'"}, ".of, line 1, column 12: the type of an event is alias, group, identify, page,"),
+        ({"of": "event.type == 'track' && event.type == 'page'"}, ".of, line 1, column 37: this can't hold"),
+        ({"of": "event.type == 'identify' && event.name == 'Paid'"}, ".of, line 1, column 26: no event has all that this asks for"),
+        ({"of": "event.type == 'track' && event.traits.plan == 'a'"}, "event.traits is of group, identify"),
+        ({"of": "1 > 2"}, ".of: it holds for nothing"),
+        ({"of": "event.name == 'a' && false"}, "column 22: this can't hold"),
+        ({"value": "event.traits.total"}, ".value, line 1, column 13: no event that counts has it"),
+        ({"value": "event.properties"}, ".value: it is map<string, dyn>, and never one of int, uint, double, bool, string"),
+        ({"value": "event.name", "aggregate": "sum"}, ".value: it is string, and never one of int, uint, double"),
+        (RFM | {"scores": SCORED | {"recency": ["90d", "30d", "180d", "365d"]}}, ".scores.recency: the bounds of scores rise"),
+    ],
+)
+def test_a_computed_trait_that_no_event_can_count_for_is_refused(definition: dict[str, Any], told: str) -> None:
+    read(json.dumps({"computed": {"x": TAKEN, "rfm": RFM}}))
+    with pytest.raises(InvalidInput) as refused:
+        read(json.dumps({"computed": {"x": TAKEN | definition}}))
+    assert refused.value.message.startswith("computed.x.")
+    assert told in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("when", "told"),
+    [
+        ("traits.a == 1 && (traits.b > 1 && traits.a == 2)", "column 44: this can't hold, or not with what stands before it"),
+        ("traits.a == 'x' && traits.a > 3", "column 29: this can't hold"),
+        ("computed.n > 5 && computed.n <= 5", "column 30: this can't hold"),
+        ("traits.a in []", "column 10: this can't hold"),
+        ("computed.n < 0", "column 12: computed.n is a number of events or values, and never below 0"),
+        ("computed.rfm.recensy_score > 3", "computed.rfm has no recensy_score; it has frequency,"),
+        ("traits.tags == 'vip'", "column 13: by its rule traits.tags is of type list, and never this"),
+        ("traits.age >= '18'", "by its rule traits.age is of type number"),
+        ("traits.a == 'x' && traits.age", "by its rule traits.age is of type number, and so neither true nor false"),
+        ("traits.other == 3", "by its rule traits.other is of type text"),
+    ],
+)
+def test_a_segment_that_nobody_can_be_in_is_refused(when: str, told: str) -> None:
+    rules: dict[str, Any] = {
+        "default": {"type": "text"},
+        "traits": {"a": {}, "b": {}, "tags": {"rule": "union"}, "age": {"type": "number"}, "born": {"type": "instant"}},
+        "computed": {"n": COUNTED, "rfm": RFM},
+    }
+    may_hold = (
+        "'vip' in traits.tags && traits.age > 3 && traits.age < 9 && traits.born != 3 && traits.born < '2000' && computed.n == 0"
+    )
+    read(json.dumps(rules | {"segments": {"x": {"when": may_hold}}}))
+    with pytest.raises(InvalidInput) as refused:
+        read(json.dumps(rules | {"segments": {"x": {"when": when}}}))
+    assert refused.value.message.startswith("segments.x.when, line 1")
+    assert told in refused.value.message
+
+
 @pytest.mark.parametrize(
     ("when", "column"),
-    [("> 1000", 17), (">= 1001", 17), ("== 1100", 17), ("< 1001", 17), ("<= 5000", 17), (">= 1000", 0), ("> 999", 0), ("< -1", 0)],
+    [("> 1000", 17), (">= 1001", 17), ("== 1100", 17), ("< 1001", 17), ("<= 5000", 17), (">= 1000", 0), ("> 999", 0), ("< 1", 0)],
 )
 def test_a_count_of_a_window_is_not_compared_with_what_it_never_comes_to(when: str, column: int) -> None:
     text = """{"computed": {"lately": {"of": "true", "aggregate": "count", "window": "30d"}, "ever": {"of": "true", "aggregate": "count"}},

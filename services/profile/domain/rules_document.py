@@ -22,6 +22,7 @@ from services.profile.domain.computed.definitions import Definitions
 from services.profile.domain.computed.definitions import compile_section as compile_computed
 from services.profile.domain.computed.document import ComputedTrait
 from services.profile.domain.computed.document import Section as ComputedSection
+from services.profile.domain.impossible import check_computed, check_segments
 from services.profile.domain.rules import Rules, TraitRule, keeping_of
 from services.profile.domain.segments import Section as SegmentSection
 from services.profile.domain.segments import Segment, Segments
@@ -124,18 +125,15 @@ def _check(document: RulesDocument) -> None:
             raise _invalid(f"a trait's name has 1 to {MAX_NAME_CHARACTERS} characters")
         if rule.verified_first and name not in CONFIRMABLE:
             raise _invalid(f"{name}: verified_first is for {' and '.join(CONFIRMABLE)}: nobody confirms other values")
+        if rule.verified_first and rule.type not in (None, "text"):
+            raise _invalid(f"{name}: verified_first is for texts: nobody confirms a value of type {rule.type}")
         _check_rule(name, rule)
 
 
 def _check_expressions(document: RulesDocument) -> None:
     definitions, segments = _compiled(_sections.encode((document.computed, document.segments)))
-    for name, definition in definitions.all.items():
-        definitions.language.check(definition.of, f"computed.{name}.of", is_condition=True)
-        if definition.value is not None:
-            definitions.language.check(definition.value, f"computed.{name}.value", is_condition=False)
-    most = {f"computed.{name}": limit for name, one in definitions.all.items() if (limit := one.counts_at_most) is not None}
-    for name, condition in segments.conditions.items():
-        segments.language.check(condition.when, f"segments.{name}.when", is_condition=True, most=most)
+    check_computed(definitions)
+    check_segments(segments, lambda name: document.traits.get(name, document.default))
 
 
 def _check_rule(name: str, rule: TraitRule) -> None:

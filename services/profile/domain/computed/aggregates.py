@@ -54,6 +54,12 @@ def computed(kept: Kept | None, definition: Definition, at: int) -> ComputedValu
     return ComputedValue(aggregate(definition, held, total, at), counted, cut, newest)
 
 
+FIELDS: Final[Mapping[str, frozenset[str]]] = {
+    "rfm": frozenset({"recency", "frequency", "monetary", "recency_score", "frequency_score", "monetary_score"}),
+    "lifetime_value": frozenset({"value", "purchases", "alive"}),
+}
+
+
 def aggregate(definition: Definition, held: Sequence[Occurrence], total: Total | None, at: int) -> Value:
     """Of occurrences in the order of their instants; and of more than these where there is a total of all."""
     if not held:

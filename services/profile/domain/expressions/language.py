@@ -4,16 +4,17 @@ What can't be evaluated (a trait that is missing, a text where a number is neede
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cel_expr_python import cel
 
 from services.profile.domain.expressions.bounds import MAX_CHARACTERS, objections
+from services.profile.domain.expressions.contradictions import contradictions
 from services.profile.domain.expressions.instants import INSTANT, reading_instants
 from services.profile.domain.expressions.plain import ASK, INT_END, plain_of
-from services.profile.domain.expressions.possible import Constant, constants, constants_below, never_boolean, never_reached
+from services.profile.domain.expressions.possible import Constant, constants, constants_below, is_constant, never_boolean
 from services.profile.domain.expressions.tree import Node, Tree, listed, read, write
 from shared.errors import InvalidInput
 from shared.instants import EPOCH
@@ -24,7 +25,7 @@ Kind = cel.Type
 _SCALARS: Final = frozenset(
     kind.name() for kind in (*(Kind.BOOL, Kind.INT, Kind.UINT, Kind.DOUBLE), Kind.STRING, Kind.TIMESTAMP, Kind.DURATION)
 )
-NO_BOUNDS: Final[Mapping[str, int]] = {}
+Objections = Callable[[Node], Iterator[tuple[Node, str]]]  # parts of an expression, and why each can't be
 _PLAIN: Final = (Kind.BOOL, Kind.INT, Kind.DOUBLE, Kind.TIMESTAMP, Kind.DURATION)
 _PLACE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 
@@ -124,20 +125,37 @@ class Language:
             raise invalid(where, objection)
         return self._with_instants(text, tree)
 
-    def check(self, expression: Expression, where: str, *, is_condition: bool, most: Mapping[str, int] = NO_BOUNDS) -> None:
-        """Raises InvalidInput (RULES_INVALID) where it can't come to anything, whatever it is given; `most` is what variables come to.
+    def check(
+        self,
+        expression: Expression,
+        where: str,
+        *,
+        is_condition: bool,
+        kinds: Collection[cel.Type] = (),
+        objections: Objections = lambda root: iter(()),
+    ) -> None:
+        """Raises InvalidInput (RULES_INVALID) where it can't come to anything, whatever it is given; `kinds` are the types that it may
+        have, any if there are none, and `objections` those of whoever knows what the variables are.
 
         Of what is taken only, not of what was once: which time zones there are depends on the machine.
         """
-        tree = read(self._environment.compile(expression.text).serialize())
-        for part in never_boolean(tree, is_condition):
-            raise invalid(
-                _place(where, expression.text, tree.position_of(part)), "true or false is due here, and this is never either"
-            )
-        for part, why in never_reached(tree.root, most):
+        compiled = self._environment.compile(expression.text)
+        tree = read(compiled.serialize())
+        found = [(part, "true or false is due here, and this is never either") for part in never_boolean(tree, is_condition)]
+        if is_condition:
+            found += [(part, "this can't hold, or not with what stands before it") for part in contradictions(tree.root)]
+        for part, why in [*found, *objections(tree.root)]:
             raise invalid(_place(where, expression.text, tree.position_of(part)), why)
+        if kinds and (kind := compiled.return_type()) not in kinds:
+            due = ", ".join(one.name().lower() for one in kinds if one != Kind.DYN)
+            raise invalid(where, f"it is {kind.name().lower()}, and never one of {due}")
+        self._check_constants(expression, tree, where, is_condition=is_condition)
+
+    def _check_constants(self, expression: Expression, tree: Tree, where: str, *, is_condition: bool) -> None:
         if (found := self._without_value(expression, list(constants(tree.root)))) is not None:
             raise invalid(_place(where, expression.text, tree.position_of(found.part)), found.hint)
+        if is_condition and is_constant(tree.root) and expression.evaluate(self.values({})) is not True:
+            raise invalid(where, "it holds for nothing, whatever there is")
 
     def _without_value(self, expression: Expression, found: list[Constant]) -> Constant | None:
         """One of them, as far inside as there is one. All are asked at once: what makes an expression costs 100 times what it does."""

@@ -31,7 +31,7 @@ class Constant(NamedTuple):
 
 def constants(root: Node) -> Iterator[Constant]:
     """None in another: what holds them has no value either, but for what isn't looked at by && and the like, which are taken apart."""
-    if root.kind == "call" and root.name not in CONNECTIVES and _is_constant(root):
+    if root.kind == "call" and root.name not in CONNECTIVES and is_constant(root):
         yield Constant(root, root, _HINTS.get(root.name, "this has no value"))
         return
     if root.kind == "call" and len(root.children) == 2 and root.children[1].text is not None:  # a target, and what is asked of it
@@ -69,7 +69,7 @@ def _can_be_boolean(tree: Tree, node: Node) -> bool:
     return tree.type_of(node) == "bool"
 
 
-def _is_constant(node: Node) -> bool:
+def is_constant(node: Node) -> bool:
     return all(part.kind not in ("identifier", "macro") for part in node.walk())
 
 

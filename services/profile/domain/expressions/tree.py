@@ -1,5 +1,6 @@
 """A compiled expression as a tree, read from the compiler's own: for bounds on its cost, and for when it may change by itself."""
 
+import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -7,7 +8,7 @@ from services.profile.domain.expressions.wire import counted, fields, framed, me
 
 # cel.expr.Expr and what it holds: numbers of fields.
 _ID, _CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = 2, 3, 4, 5, 6, 7, 8, 9
-_CONST_INT, _CONST_STRING = 3, 6
+_CONST_BOOL, _CONST_INT, _CONST_DOUBLE, _CONST_STRING = 2, 3, 5, 6
 _SELECT_TEST_ONLY = 3
 _ANY_VALUE = 2  # of google.protobuf.Any, in which the compiler hands the tree over
 _CHECKED_TYPES, _CHECKED_EXPR, _CHECKED_SOURCE = 3, 4, 5
@@ -29,6 +30,9 @@ KINDS = {
     _STRUCT: "struct",
     _COMPREHENSION: "macro",
 }
+
+
+Literal = bool | int | float | str
 
 
 class Node(NamedTuple):
@@ -115,6 +119,29 @@ def whole_number(node: Node) -> int | None:
     content = message(node.data, _CONST)
     found = next((value for number, value in fields(content) if number == _CONST_INT and isinstance(value, int)), None)
     return found if found is not None and found < 2**63 else None
+
+
+def literal(node: Node) -> Literal | None:
+    """What a constant is; None of any other node, and of one that is no text, number or truth value."""
+    if node.kind != "constant" or node.text is not None:
+        return node.text
+    for number, value in fields(message(node.data, _CONST)):
+        if number == _CONST_BOOL:
+            return bool(value)
+        if number == _CONST_INT and isinstance(value, int):
+            return value - 2**64 if value >= 2**63 else value
+        if number == _CONST_DOUBLE and isinstance(value, bytes):
+            return float(struct.unpack("<d", value)[0])
+    return None
+
+
+def path_of(node: Node) -> str:
+    """Of a variable, or of a field in one, however deep, as it is written with dots; empty of anything else."""
+    if node.kind == "identifier":
+        return node.name.lstrip(".")
+    if node.kind == "select" and not is_presence_test(node) and (container := path_of(node.children[0])):
+        return f"{container}.{node.name}"
+    return ""
 
 
 def with_children(node: Node, children: tuple[Node, ...]) -> Node:
