@@ -210,12 +210,20 @@ class LogWriter:
         """The connection broke around the commit: the head row tells whether it happened."""
         for _ in range(LOOKS):
             try:
-                return await self._read_heads() == after
+                return await self._read_heads() == after and await self._is_kept()
             except TimeoutError:
                 return False  # not broken but stuck: another look would be
             except DOWN:
                 continue
         return False
+
+    async def _is_kept(self) -> bool:
+        """Whether what is seen is where a commit has to be: a primary that was waiting for its standby shows what only it has. A later
+        commit that is answered says that all before it are there, too."""
+        await self._pool.execute(
+            "UPDATE partition_heads SET owner_epoch = owner_epoch WHERE partition = ANY($1::int4[])", self.partitions
+        )
+        return True
 
     async def _read_heads(self) -> dict[int, Head]:
         return _to_heads(await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[])", self.partitions))

@@ -210,13 +210,21 @@ class PartitionRecorder(ProcessRecorder):
     def _was_committed(self, after: Head) -> bool:
         """The connection broke around the commit: the head row tells whether it happened."""
         try:
-            return self._read_head() == after
+            return self._read_head() == after == self._kept_head()
         except OperationalError:
             return False
 
     def _read_head(self) -> Head:
         with self._datastore.transaction() as cursor:
             cursor.execute("SELECT * FROM partition_heads WHERE partition = %s", [self._partition])
+            return _to_head(cursor.fetchone())
+
+    def _kept_head(self) -> Head:
+        """As `shared.log.writer` asks: what a later commit is answered for has got to the standby."""
+        with self._datastore.transaction() as cursor:
+            cursor.execute(
+                "UPDATE partition_heads SET owner_epoch = owner_epoch WHERE partition = %s RETURNING *", [self._partition]
+            )
             return _to_head(cursor.fetchone())
 
 
