@@ -53,11 +53,14 @@ class Chains:
 
 
 def by_earliest(link: Link, together: Iterable[tuple[frozenset[Node], Evidence]]) -> Link:
-    """With the earliest event that saw its ends, also one whose strongest identifier was another: what two are one by is of who resolves."""
+    """With the earliest event that saw its ends, also one whose strongest identifier was another: what two are one by is of who resolves.
+
+    What founded a customer while it waits to be settled is linked by an event that is no fact yet.
+    """
     if link.evidence is None or link.weight is not None:
         return link
     both = {link.strong, link.weak}
-    return link._replace(evidence=min(evidence for seen, evidence in together if both <= seen))
+    return link._replace(evidence=min((evidence for seen, evidence in together if both <= seen), default=link.evidence))
 
 
 def along(links: Iterable[Link], start: Node) -> list[Node]:
