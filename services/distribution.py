@@ -66,6 +66,7 @@ WHOLE: Final = {
     "profile.segment_settlings": "a row for each version of the rules",
     "profile_next.segment_members": "becomes profile.segment_members",
     "profile_next.segment_due": "becomes profile.segment_due",
+    "profile.log_owners": "one row: the lease of the log",
     "profile.consent_head": "one row: the place in consent's log",
     "profile.editions": "one row",
     "profile.parked": "what broke: few, and by message",

@@ -3,6 +3,7 @@
 A field `grpc_address` is read from `C360_GRPC_ADDRESS`, or from the file that `C360_GRPC_ADDRESS_FILE` names.
 """
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
@@ -27,6 +28,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     nats_url: str = "nats://127.0.0.1:4222"
     grpc_address: str
     metrics_address: str
+    replica: str = ""  # its name among the processes of the service; empty: by its host and its address
     partitions: Partitions = 4
     poison_run_limit: PoisonRunLimit = POISON_RUN_LIMIT
     log_level: LogLevel = "info"
@@ -35,6 +37,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: str = ""  # PEM, as all three; with its key. Without it calls come in clear
     tls_key: str = ""
     tls_client_ca: str = ""  # who issues the certificates of callers
+
+    @property
+    def replica_name(self) -> str:
+        """The same for whoever is started anew in the place of a process that is gone: nobody else can listen there."""
+        return self.replica or f"{socket.gethostname()} {self.grpc_address}"
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""

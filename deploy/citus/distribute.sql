@@ -31,6 +31,7 @@ SELECT create_distributed_table('profile.segment_late', NULL, colocate_with => '
 SELECT create_distributed_table('profile.segment_settlings', NULL, colocate_with => 'profile.segment_progress');
 SELECT create_distributed_table('profile_next.segment_members', NULL, colocate_with => 'profile.segment_progress');
 SELECT create_distributed_table('profile_next.segment_due', NULL, colocate_with => 'profile.segment_progress');
+SELECT create_distributed_table('profile.log_owners', NULL, colocate_with => 'profile.segment_progress');
 SELECT create_distributed_table('profile.consent_head', NULL, colocate_with => 'profile.segment_progress');
 SELECT create_distributed_table('profile.editions', NULL, colocate_with => 'profile.segment_progress');
 SELECT create_distributed_table('profile.parked', NULL, colocate_with => 'profile.segment_progress');

@@ -67,6 +67,7 @@ from shared.http.server import HttpServer
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogWriter
+from shared.log.ownership import open_ownership
 from shared.positions import Progress
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
@@ -90,12 +91,12 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "consent")
     client = await bus.connect(settings.nats_url, "consent")
+    ownership = await open_ownership(settings.database_url, "consent", settings.replica_name)
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
     roll = Roll(client, time.monotonic, writer.owns)
     log, definitions, new_id = ConsentLog(pool, writer, roll, progress, now_us), Definitions(pool), id_maker(now_us)
     decisions, persons = Decisions(pool), Persons(pool, now_us)
-    keyring = FileKeyring(Path(settings.keyring_file))
-    looking_up = LookingUp(pool)
+    keyring, looking_up = FileKeyring(Path(settings.keyring_file)), LookingUp(pool)
     guardians = Guardians(looking_up, decisions)
     consent = Consent(persons, guardians, decisions, definitions, log, new_id, keyring.lookup_key)
     registry = Registry(definitions, log, new_id)
@@ -103,7 +104,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     registry.on_callers = publisher.tell
     checks = Checks(persons, looking_up, log)
     relay = bus.Relay(client, CONSENT_STREAM, log.read_outbox, max_age_s=None)
-    log.on_committed = relay.tell
+    log.on_committed, log.may_claim = relay.tell, ownership.confirm
     api = ConsentApi(consent, checks, progress, keyring.lookup_key)
     server.add(add_ConsentServiceServicer_to_server, api, "c360.consent.v1.ConsentService")
     confirmations = ConfirmationApi(consent, keyring.lookup_key)
@@ -132,7 +133,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
         await wait_caught_up(client, progress)
         await server.set_ready(True)
 
-    await server.start()
+    await server.start_standing_by(ownership.take)
     try:
         await until_stopped(
             stop,
@@ -149,8 +150,10 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("answer about erasures", lambda: answer(client, "consent", Purger(persons, progress).report)),
+            ownership.keep(),
         )
     finally:
+        await ownership.give_up()
         await client.close()
         await pool.close()
 

@@ -1,7 +1,7 @@
 """The consent log's one writer: commands are carried out one after another, and answered when every reader goes by them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,6 +21,10 @@ from shared.telemetry import EVENTS_APPLIED
 CONSENT_PARTITION = 0
 
 
+async def nothing_asked() -> None:
+    """There is no other process."""
+
+
 class ConsentLog:
     def __init__(self, pool: Any, writer: LogWriter, roll: Roll, progress: Progress, clock: Clock) -> None:
         self._reader = LogReader(pool)
@@ -31,6 +35,7 @@ class ConsentLog:
         self._turns = asyncio.Lock()
         self._owns = False
         self.on_committed: Callable[[], None] = lambda: None
+        self.may_claim: Callable[[], Awaitable[None]] = nothing_asked
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[int]:
@@ -87,9 +92,10 @@ class ConsentLog:
         return [(record.pos, encode(Unit(record.pos, {}, [record.entry], recorded_at=record.recorded_at))) for record in records]
 
     async def _claim(self) -> None:
-        """Takes the log over, also from one that fenced us (decision 7); from here on no reader gets a lease that lacks what
-        its last owner may have answered.
+        """Takes the log over, also from one that fenced us (decision 7), as long as the log's lease is ours; from here on no reader
+        gets a lease that lacks what its last owner may have answered. Raises what `may_claim` does.
         """
+        await self.may_claim()
         before = self._writer.heads.get(CONSENT_PARTITION)
         after = (await self._writer.claim())[CONSENT_PARTITION]
         self._committed()

@@ -27,6 +27,7 @@ from shared import bus
 from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.instants import now_us
+from shared.log.ownership import open_ownership
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
@@ -47,7 +48,8 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     parts = compose(settings, pool, vault, keyring, client)
     _answer(server, parts, pool, vault, keyring)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us, known=lambda stream: version_of(pool, stream))
-    await server.start()
+    ownership = await open_ownership(settings.database_url, "identity", settings.replica_name)
+    await server.start_standing_by(ownership.take)
     await server.set_ready(True)
     try:
         await until_stopped(
@@ -65,8 +67,10 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
             keep_going("destroy epoch keys", parts.epochs.run, server.halt),
             heed(client, vault),
             keep_going("see that the log is its own", parts.ledger.until_fenced, server.halt),
+            ownership.keep(),
         )
     finally:
+        await ownership.give_up()
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
 

@@ -45,6 +45,7 @@ from shared.bus.purging import answer
 from shared.http.server import HttpServer
 from shared.ids import id_maker
 from shared.instants import now_us
+from shared.log.ownership import open_ownership
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import log_of, serve_logs
@@ -65,7 +66,6 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     disclosed_pool = await open_pool(settings.database_url, "disclosures")
     parts = compose(settings, pool, vault, client)
     disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
-    await parts.rulebook.load()  # before anything is served by it
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     answer_calls(server, parts, disclosures, replayer, vault.lookup_key)
     doors = _open_http(settings, parts, disclosures, keyring)
@@ -79,7 +79,13 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await parts.consent.informed.wait()
         await server.set_ready(True)
 
-    await server.start()
+    ownership = await open_ownership(settings.database_url, "profile", settings.replica_name)
+
+    async def own() -> None:
+        await ownership.take()
+        await parts.rulebook.load()  # before anything is served by it
+
+    await server.start_standing_by(own)
     try:
         await until_stopped(
             stop,
@@ -99,9 +105,11 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("notice another edition", lambda: watch(pool, parts.on_replaced)),
             parts.lease.run(),
             *(notice.run() for notice in parts.notices),
+            ownership.keep(),
         )
     finally:
         await parts.lease.leave()
+        await ownership.give_up()
         replayer.close()
         await client.close()
         await disclosures.log.close()

@@ -50,11 +50,28 @@ class Endpoints(msgspec.Struct, frozen=True):
         write_private(path, msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n")
 
 
-def choose_ports(prefer_defaults: bool, earlier: Mapping[str, int] | None = None) -> dict[str, int]:
+def replicas_of(service: str, replicas: int) -> tuple[str, ...]:
+    """The names of its processes; the first is named like the service."""
+    return (service, *(f"{service}.{number}" for number in range(2, replicas + 1)))
+
+
+def service_of(process: str) -> str:
+    return process.partition(".")[0]
+
+
+def ports_of(process: str) -> dict[str, str]:
+    """Under which name the ports of one process of a service are kept, by what listens there."""
+    service, dot, number = process.partition(".")
+    kept = {"grpc": service, "metrics": f"metrics_{service}", "http": f"{service}_http"}
+    return {what: f"{name}{dot}{number}" for what, name in kept.items() if name in DEFAULT_PORTS}
+
+
+def choose_ports(prefer_defaults: bool, earlier: Mapping[str, int] | None = None, replicas: int = 1) -> dict[str, int]:
     """The ports of an earlier start and the default ones as far as they are free, and free ones instead of the others."""
     taken: set[int] = set()
     chosen: dict[str, int] = {}
-    for name, default in DEFAULT_PORTS.items():
+    more = [port for service in SERVICES for one in replicas_of(service, replicas)[1:] for port in ports_of(one).values()]
+    for name, default in (DEFAULT_PORTS | dict.fromkeys(more)).items():
         wanted = [(earlier or {}).get(name), default if prefer_defaults else None]
         port = next((port for port in wanted if port and port not in taken and is_free(port)), None) or _free_port(taken)
         taken.add(port)
@@ -75,6 +92,7 @@ def remember_ports(path: Path, ports: Mapping[str, int]) -> None:
 
 
 def endpoints_of(ports: dict[str, int]) -> Endpoints:
+    """Of a service of several processes all are told, as gRPC's name resolver has it."""
     return Endpoints(
         ingest_http=f"http://{HOST}:{ports['ingest_http']}",
         profile_http=f"http://{HOST}:{ports['profile_http']}",
@@ -82,8 +100,16 @@ def endpoints_of(ports: dict[str, int]) -> Endpoints:
         nats=f"nats://{HOST}:{ports['nats']}",
         postgres=f"{HOST}:{ports['postgres']}",
         metrics={service: f"http://{HOST}:{ports[f'metrics_{service}']}/metrics" for service in SERVICES},
-        **{service: f"{HOST}:{ports[service]}" for service in SERVICES},
+        **{service: _target(addresses_of(ports, service)) for service in SERVICES},
     )
+
+
+def addresses_of(ports: Mapping[str, int], service: str) -> list[str]:
+    return [f"{HOST}:{port}" for name, port in ports.items() if service_of(name) == service]
+
+
+def _target(addresses: list[str]) -> str:
+    return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
 
 
 def is_free(port: int) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 
 from services.stack.errors import MisconfiguredError
 from services.stack.files import make_private_directory, read_or_make_password, write_private
-from services.stack.ports import HOST, SERVICES
+from services.stack.ports import HOST, SERVICES, ports_of, service_of
 from services.stack.postgres import Postgres
 from shared.config import ConfigError, LogLevel, Partitions, read_settings
 from shared.events.callers import OPERATOR
@@ -76,22 +76,22 @@ class Passwords:
 
 
 def service_settings(
-    name: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords, auth: dict[str, str]
+    process: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords, auth: dict[str, str]
 ) -> dict[str, str]:
+    """Of a service, or of one of its processes (`ports.replicas_of`)."""
+    name = service_of(process)
     user, password = f"c360_{name}", passwords.of(name)
     settings = {
         "C360_NATS_URL": passwords.broker_url(name, ports["nats"]),
         "C360_DATABASE_URL": postgres.url(user, password, "c360"),
         "C360_VAULT_URL": postgres.url(user, password, "c360_vault"),
         "C360_KEYRING_FILE": str(passwords.keyring_file),
-        "C360_GRPC_ADDRESS": f"{HOST}:{ports[name]}",
-        "C360_METRICS_ADDRESS": f"{HOST}:{ports[f'metrics_{name}']}",
+        **{f"C360_{what.upper()}_ADDRESS": f"{HOST}:{ports[kept]}" for what, kept in ports_of(process).items()},
     }
-    http = {"C360_HTTP_ADDRESS": f"{HOST}:{ports[f'{name}_http']}"} if f"{name}_http" in ports else {}
     tokens = {"C360_ACCESS_TOKENS_FILE": str(passwords.access_tokens_file)} if name == "profile" else {}
     if name == "consent":
         tokens = {"C360_SMS_SECRETS_FILE": str(passwords.sms_secrets_file), "C360_OPENDSR_FILE": str(passwords.opendsr_file)}
-    return settings | http | tokens | auth | _kept()
+    return settings | tokens | auth | _kept()
 
 
 def auth_settings(auth: StackAuth, passwords: Passwords) -> dict[str, str]:

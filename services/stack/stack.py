@@ -1,6 +1,7 @@
 """The whole stack in one data directory: what starts in which order, and what stops in which."""
 
 import contextlib
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,11 +19,23 @@ from services.stack.files import DirectoryLock, make_private_directory, rotate_l
 from services.stack.leftovers import stop_leftovers
 from services.stack.logs import tail
 from services.stack.nats import Nats
-from services.stack.ports import DEFAULT_PORTS, SERVICES, Endpoints, choose_ports, endpoints_of, remember_ports, remembered_ports
+from services.stack.ports import (
+    DEFAULT_PORTS,
+    HOST,
+    SERVICES,
+    Endpoints,
+    choose_ports,
+    endpoints_of,
+    remember_ports,
+    remembered_ports,
+    replicas_of,
+    service_of,
+)
 from services.stack.postgres import Postgres
 from services.stack.probe import is_serving
 from services.stack.source import register_demo_source
 from services.stack.supervisor import Supervisor
+from shared.health import ALIVE
 
 READY_TIMEOUT_S = 60.0
 MIGRATE_TIMEOUT_S = 120.0
@@ -36,7 +49,7 @@ class Stack:
 
     `services` limits which of the services run; with () there are NATS, PostgreSQL and the migrated databases alone. `modules` are run
     in place of some, by the names of these. Of a `disposable` one nothing in the directory is wanted once it has stopped: PostgreSQL ends
-    at once, without writing out what it would need to start again soon.
+    at once, without writing out what it would need to start again soon. Of several `replicas` of each service one serves, and ingest all.
     """
 
     def __init__(
@@ -49,6 +62,7 @@ class Stack:
         auth: settings.StackAuth = "none",
         modules: Mapping[str, str] | None = None,
         disposable: bool = False,
+        replicas: int = 1,
     ) -> None:
         self.data_directory = Path(data_directory).absolute()
         self.services = tuple(services)
@@ -57,6 +71,7 @@ class Stack:
         self._auth = auth
         self._modules = modules or {}
         self._disposable = disposable
+        self._replicas = replicas
         self._endpoints_file = self.data_directory / "endpoints.json"
         self._cleanup = contextlib.ExitStack()
 
@@ -69,8 +84,12 @@ class Stack:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What can be killed: the servers and the services."""
-        return (*SERVERS, *self.services)
+        """What can be killed: the servers and the processes of the services."""
+        return (*SERVERS, *self.processes)
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        return tuple(process for service in self.services for process in replicas_of(service, self._replicas))
 
     @property
     def admin_url(self) -> str:
@@ -113,7 +132,25 @@ class Stack:
 
     def is_ready(self, name: str) -> bool:
         checks = {"postgres": self._postgres.is_ready, "nats": self._nats.is_ready}
-        return checks[name]() if name in checks else is_serving(f"127.0.0.1:{self.ports[name]}")
+        return checks[name]() if name in checks else self._process_is_ready(name)
+
+    def _process_is_ready(self, name: str) -> bool:
+        """One that stands by is, as long as another one serves."""
+        if is_serving(f"{HOST}:{self.ports[name]}"):
+            return True
+        return is_serving(f"{HOST}:{self.ports[name]}", name=ALIVE) and self.serving(service_of(name)) is not None
+
+    def serving(self, service: str) -> str | None:
+        """Which of its processes does; the first of several."""
+        addresses = {name: f"{HOST}:{self.ports[name]}" for name in replicas_of(service, self._replicas)}
+        return next((name for name, address in addresses.items() if is_serving(address)), None)
+
+    def take_down(self, name: str, number: signal.Signals) -> None:
+        """Ends a process of a service by this signal; it stays away until `bring_up`."""
+        self._supervisor.take_down(name, number)
+
+    def bring_up(self, name: str) -> None:
+        self._supervisor.start(self._service_program(name))
 
     def wait_ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """All of them when none is named. Raises StackError with the end of the log of the one that isn't."""
@@ -170,7 +207,7 @@ class Stack:
     def _choose_ports(self) -> None:
         file = self.data_directory / "ports.json"
         earlier = remembered_ports(file)
-        self.ports = choose_ports(self._prefer_defaults, earlier)
+        self.ports = choose_ports(self._prefer_defaults, earlier, self._replicas)
         self.endpoints: Endpoints = endpoints_of(self.ports)
         remember_ports(file, self.ports)
         for name, default in DEFAULT_PORTS.items() if self._prefer_defaults else ():
@@ -214,11 +251,11 @@ class Stack:
                 raise StackError(f"services.migrate failed; the end of {log}:\n{tail(log)}") from error
 
     def _start_services(self) -> None:
-        self._cleanup.callback(self._stop, self.services, STOP_TIMEOUT_S)
-        for name in self.services:
+        self._cleanup.callback(self._stop, self.processes, STOP_TIMEOUT_S)
+        for name in self.processes:
             self._supervisor.start(self._service_program(name))
-        for name in self.services:
-            with self.console.step(f"{name} on {getattr(self.endpoints, name)}"):
+        for name in self.processes:
+            with self.console.step(f"{name} on {HOST}:{self.ports[name]}"):
                 self.wait_ready(name)
         self.endpoints.save(self._endpoints_file)
         self._cleanup.callback(self._endpoints_file.unlink, missing_ok=True)
@@ -226,7 +263,7 @@ class Stack:
     def _service_program(self, name: str) -> Program:
         return Program(
             name=name,
-            command=(sys.executable, "-m", self._modules.get(name, f"services.{name}")),
+            command=(sys.executable, "-m", self._modules.get(name, f"services.{service_of(name)}")),
             environment=self._whole_environment(name),
         )
 

@@ -1,5 +1,6 @@
 """Keeps programs running: starts them, starts them again when they die, stops them."""
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from services.stack.logs import tail
 
 POLL_S = 0.05
 KILL_TIMEOUT_S = 5.0
+TAKE_DOWN_TIMEOUT_S = 10.0
 NOTHING: Mapping[str, str] = {}
 
 
@@ -64,6 +66,14 @@ class Supervisor:
             if time.monotonic() > deadline:
                 raise self._failure(name, f"is not ready after {timeout_s:.0f} s")
             time.sleep(POLL_S)
+
+    def take_down(self, name: str, number: signal.Signals) -> None:
+        """Ends it by this signal, and it isn't started again; returns when it is dead."""
+        with self._changed:
+            child = self._children[name]
+            child.wanted = False
+            child.signal(number)
+        self.stop((name,), TAKE_DOWN_TIMEOUT_S)
 
     def stop(self, names: Sequence[str], timeout_s: float) -> None:
         """Each gets its stop signal at once, and SIGKILL when it is still there after the timeout."""

@@ -14,7 +14,8 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from shared.callers import Callers
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, Unavailable
+from shared.health import ALIVE
 from shared.rpc import guarding
 from shared.rpc.callers import count_miss
 from shared.rpc.core.call import Call
@@ -59,6 +60,17 @@ def seconds_left(context: Any) -> float:
     return max(left * WAITING_SHARE, left - ANSWERING_S)
 
 
+class Standing:
+    """Whether a process only stands by, for another one that owns the log; then it answers nobody."""
+
+    by = False
+
+    def check(self) -> None:
+        """Raises Unavailable (STANDBY)."""
+        if self.by:
+            raise Unavailable("this process stands by for another one, which answers; ask that one", reason="STANDBY")
+
+
 class RpcServer:
     """`add` services, then `start`; `set_ready` once their state is loaded; `stop` drains."""
 
@@ -75,6 +87,7 @@ class RpcServer:
         self._health = health_aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)  # type: ignore[arg-type]
         self._halted = False
+        self._standing = Standing()
         self._names = [health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
 
     def add(
@@ -85,14 +98,22 @@ class RpcServer:
         ready: Mapping[str, FindReady] | None = None,
     ) -> None:
         """`register` is the generated function; `ready` finds answers by the name of the method."""
-        register(servicer, _Edge(self._server, ready or {}, self._door))
+        register(servicer, _Edge(self._server, ready or {}, self._door, self._standing))
         self._names.append(service_name)
 
     async def start(self) -> None:
         protos = reflection.aio.ReflectionServicer(self._names, pool=descriptor_pool.Default())
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(protos, self._server)  # type: ignore[no-untyped-call]
         await self.set_ready(False)
+        await self._health.set(ALIVE, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
+
+    async def start_standing_by(self, until: Callable[[], Awaitable[None]]) -> None:
+        """As `start`; returns after `until` does. Calls are refused until then."""
+        self._standing.by = True
+        await self.start()
+        await until()
+        self._standing.by = False
 
     async def halt(self) -> None:
         """Not ready until the process is restarted: something behind this service waits for people. Calls are still answered."""
@@ -113,10 +134,11 @@ class RpcServer:
 class _Edge:
     """Stands before the server while a service registers: times every call and maps what it raises; handlers only raise."""
 
-    def __init__(self, server: Any, ready: Mapping[str, FindReady], door: Door | None) -> None:
+    def __init__(self, server: Any, ready: Mapping[str, FindReady], door: Door | None, standing: Standing) -> None:
         self._server = server
         self._ready = ready
         self._door = door
+        self._standing = standing
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         """What the generated code says twice is heard once, below."""
@@ -130,15 +152,15 @@ class _Edge:
         read, write = handler.request_deserializer, handler.response_serializer
         if handler.unary_unary:
             if find is not None:
-                self._server.add_quick(method, _Quick(find, self._door, method_of(method), handler))
+                self._server.add_quick(method, _Quick(find, self._door, method_of(method), handler, self._standing))
             answer = guarding.unary(handler.unary_unary, self._door, method_of(method))
-            return grpc.unary_unary_rpc_method_handler(_unary(_reading(answer, read), method), None, write)
+            return grpc.unary_unary_rpc_method_handler(_unary(_reading(answer, read), method, self._standing), None, write)
         if handler.stream_stream:
             call = guarding.streams(handler.stream_stream, self._door, method_of(method))
-            return grpc.stream_stream_rpc_method_handler(_stream(_reading_each(call, read), method), None, write)
+            return grpc.stream_stream_rpc_method_handler(_stream(_reading_each(call, read), method, self._standing), None, write)
         assert handler.unary_stream, "no other shapes are served yet"
         call = guarding.stream(handler.unary_stream, self._door, method_of(method))
-        return grpc.unary_stream_rpc_method_handler(_stream(_reading(call, read), method), None, write)
+        return grpc.unary_stream_rpc_method_handler(_stream(_reading(call, read), method, self._standing), None, write)
 
 
 def _reading(call: Callable[[Any, Any], Any], read: Callable[[bytes], Any] | None) -> Callable[[Any, Any], Any]:
@@ -178,8 +200,9 @@ def _read(read: Callable[[bytes], Any], request: bytes) -> Any:
 class _Quick:
     """What is ready is answered without a task of its own, and goes by the edge only when it fails: those would be a seventh of its cost."""
 
-    def __init__(self, find: FindReady, door: Door | None, method: Method, handler: Any) -> None:
+    def __init__(self, find: FindReady, door: Door | None, method: Method, handler: Any, standing: Standing) -> None:
         self._find = find
+        self._standing = standing
         self._door = door
         self._method = method
         self._read, self._write = handler.request_deserializer, handler.response_serializer
@@ -198,6 +221,7 @@ class _Quick:
                 call.handle(self._anew if error is None else self._handler(_failing(error)), request)
 
         try:
+            self._standing.check()
             if not self._let_in(request, call):
                 return False
             if not self._find(request, call, tell):
@@ -216,7 +240,7 @@ class _Quick:
         return True
 
     def _handler(self, answer: Callable[[Any, Any], Awaitable[Any]]) -> Any:
-        return grpc.unary_unary_rpc_method_handler(_unary(answer, self._method.name), None, self._write)
+        return grpc.unary_unary_rpc_method_handler(_unary(answer, self._method.name, self._standing), None, self._write)
 
 
 def _failing(error: Exception) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -226,21 +250,26 @@ def _failing(error: Exception) -> Callable[[Any, Any], Awaitable[Any]]:
     return fail
 
 
-def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str) -> Callable[[Any, Any], Awaitable[Any]]:
+def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str, standing: Standing) -> Callable[[Any, Any], Awaitable[Any]]:
     async def timed(request: Any, context: Any) -> Any:
         async with _edge_of(context, method):
+            standing.check()
             return await call(request, context)
 
     return timed
 
 
-def _stream(call: Callable[[Any, Any], AsyncGenerator[Any, None]], method: str) -> Callable[[Any, Any], Awaitable[None]]:
+def _stream(
+    call: Callable[[Any, Any], AsyncGenerator[Any, None]], method: str, standing: Standing
+) -> Callable[[Any, Any], Awaitable[None]]:
     """Writes what the handler yields, and closes it at once when the caller is gone: the server would leave that to the collector."""
 
     async def timed(request: Any, context: Any) -> None:
-        async with _edge_of(context, method), aclosing(call(request, context)) as responses:
-            async for response in responses:
-                await context.write(response)
+        async with _edge_of(context, method):
+            standing.check()
+            async with aclosing(call(request, context)) as responses:
+                async for response in responses:
+                    await context.write(response)
 
     return timed
 

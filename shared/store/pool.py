@@ -42,7 +42,7 @@ async def _nothing_to_reset(connection: Any) -> None:
     """
 
 
-async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMAND_TIMEOUT_S) -> Any:
+async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMAND_TIMEOUT_S, most: int = MAX_CONNECTIONS) -> Any:
     """An asyncpg pool whose connections see the tables of `search_path` first.
 
     A statement without a limit of its own ends with TimeoutError after `command_timeout_s`; None as its limit means this one.
@@ -53,7 +53,7 @@ async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMA
             return await asyncpg.create_pool(
                 url,
                 min_size=MIN_CONNECTIONS,
-                max_size=MAX_CONNECTIONS,
+                max_size=most,
                 command_timeout=command_timeout_s,
                 reset=_nothing_to_reset,
                 server_settings={

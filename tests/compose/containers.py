@@ -43,6 +43,10 @@ class Containers:
         return (*SERVERS, *self.services)
 
     @property
+    def processes(self) -> tuple[str, ...]:
+        return self.services
+
+    @property
     def endpoints(self) -> Endpoints:
         """What isn't published is told too, and nobody listens there."""
         return endpoints_of(dict(self.ports))

@@ -14,6 +14,10 @@ class System(Protocol):
     def services(self) -> Sequence[str]: ...
 
     @property
+    def processes(self) -> Sequence[str]:
+        """Of the services; of each there may be several."""
+
+    @property
     def admin_url(self) -> str:
         """Of PostgreSQL's superuser, until something is started again."""
 

@@ -155,6 +155,6 @@ def scalar(stack: System, query: LiteralString) -> int:
 def alarms(stack: System) -> list[str]:
     """A server that is killed is no reason for a service to give up, nor for an error that nobody foresaw."""
     found = []
-    for service in stack.services:
-        found += [f"{service} logged {line}" for line in stack.log_lines(service) if any(alarm in line for alarm in ALARMS)]
+    for process in stack.processes:
+        found += [f"{process} logged {line}" for line in stack.log_lines(process) if any(alarm in line for alarm in ALARMS)]
     return found

@@ -2,7 +2,7 @@
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from c360.common.v1.common_pb2 import Identifier
@@ -22,14 +22,16 @@ PATIENCE_S = 60.0  # for the last answers, once nothing is killed any more
 class Turmoil:
     """Some senders and a person who decides. `finish` waits for the answers and counts."""
 
-    def __init__(self, stack: System, choose: random.Random, senders: int, people: int, pause_s: float) -> None:
+    def __init__(
+        self, stack: System, choose: random.Random, senders: int, people: int, pause_s: float, doors: Sequence[str] = ()
+    ) -> None:
         self._stack = stack
         self._platform = Platform(stack.endpoints)
         run = uuid.uuid4().hex[:8]
         self._key = self._platform.register_source(f"turmoil-{run}")
         self.senders = [
             Sender(
-                stack.endpoints.ingest_http,
+                doors[number % len(doors)] if doors else stack.endpoints.ingest_http,
                 self._key,
                 Crowd(f"person-{run}-{number}", people, random.Random(choose.random())),
                 pause_s=pause_s,
@@ -96,10 +98,16 @@ class Turmoil:
 
 @contextmanager
 def turmoil(
-    stack: System, choose: random.Random, *, senders: int = 2, people: int = 20, pause_s: float = 0.05
+    stack: System,
+    choose: random.Random,
+    *,
+    senders: int = 2,
+    people: int = 20,
+    pause_s: float = 0.05,
+    doors: Sequence[str] = (),
 ) -> Iterator[Turmoil]:
-    """Traffic that runs when the block begins; the block says when to `finish`."""
-    made = Turmoil(stack, choose, senders, people, pause_s)
+    """Traffic that runs when the block begins; the block says when to `finish`. Senders take the HTTP `doors` in turns."""
+    made = Turmoil(stack, choose, senders, people, pause_s, doors)
     made.start()
     try:
         yield made

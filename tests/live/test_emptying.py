@@ -6,7 +6,7 @@ import pytest
 from services.stack.stack import Stack
 from tests.emptying import HEADS, LOG, VIEWS
 
-STAY = {"partition_heads", "checkpoints"}  # of the log and its migrations
+STAY = {"partition_heads", "checkpoints", "log_owners"}  # of the log and its migrations
 COUNT_ON = {"identity": {"alembic_version"}, "profile": {"editions", "alembic_version"}}  # from wherever they stand
 
 

@@ -1,0 +1,62 @@
+"""A process that stands by is alive, serves nothing, and answers nobody; it does both once it stands by no more."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import pytest
+from c360.log.v1 import log_pb2 as pb
+from c360.log.v1 import log_pb2_grpc
+
+from services.stack.probe import is_serving
+from shared.errors import Unavailable
+from shared.health import ALIVE
+from shared.rpc.errors import reason_of
+from shared.rpc.server import RpcServer, Standing
+
+TIMEOUT_S = 30.0
+REQUEST = pb.GetCheckpointRequest()
+
+
+class Log(log_pb2_grpc.LogServiceServicer):
+    async def GetCheckpoint(self, request: Any, context: Any) -> pb.GetCheckpointResponse:
+        return pb.GetCheckpointResponse(note="asked")
+
+    async def ReadNodes(self, request: Any, context: Any) -> Any:
+        yield pb.ReadNodesResponse()
+
+
+async def test_who_stands_by_is_alive_and_refuses_and_answers_afterwards() -> None:
+    server, owned = RpcServer("127.0.0.1:0"), asyncio.Event()
+    server.add(log_pb2_grpc.add_LogServiceServicer_to_server, Log(), "c360.log.v1.LogService")  # type: ignore[abstract]
+    address = f"127.0.0.1:{server.port}"
+
+    async def own() -> None:
+        await owned.wait()
+
+    starting = asyncio.create_task(server.start_standing_by(own))
+    async with grpc.aio.insecure_channel(address) as channel:
+        calls = log_pb2_grpc.LogServiceStub(channel)
+        for call in (
+            calls.GetCheckpoint(REQUEST, timeout=TIMEOUT_S, wait_for_ready=True),
+            anext(aiter(calls.ReadNodes(pb.ReadNodesRequest(), timeout=TIMEOUT_S, wait_for_ready=True))),
+        ):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.UNAVAILABLE, "STANDBY")
+        assert await asyncio.to_thread(is_serving, address, TIMEOUT_S, ALIVE)
+        assert not await asyncio.to_thread(is_serving, address, TIMEOUT_S)
+        owned.set()
+        await starting
+        await server.set_ready(True)
+        assert (await calls.GetCheckpoint(REQUEST, timeout=TIMEOUT_S)).note == "asked"
+        assert await asyncio.to_thread(is_serving, address, TIMEOUT_S)
+    await server.stop()
+
+
+def test_what_is_ready_is_not_told_either() -> None:
+    standing = Standing()
+    standing.check()
+    standing.by = True
+    with pytest.raises(Unavailable):
+        standing.check()
