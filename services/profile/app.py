@@ -27,7 +27,7 @@ from services.profile.owners import Owners
 from services.profile.permission import Permission
 from services.profile.profile import Profile, Standing, profile_of
 from services.profile.ready import Ready
-from services.profile.tables.history import History
+from services.profile.tables.history import NOTHING, History
 from services.profile.tables.snapshots import Past
 from shared.errors import InvalidInput, NotFound, Unavailable
 from shared.events.consent import PurposeDefined
@@ -241,16 +241,17 @@ class Profiles:
         return cluster
 
     async def clusters_as_of(
-        self, customers: Collection[bytes], instant: Instant, choice: RulesChoice = THEN
+        self, customers: Collection[bytes], instant: Instant, choice: RulesChoice = THEN, known: Mapping[bytes, Past] = NOTHING
     ) -> dict[bytes, Cluster]:
-        """By customer, as `cluster_as_of`; nothing is in that of one of whom no id was known. All are read together."""
+        """By customer, as `cluster_as_of`; nothing is in that of one of whom no id was known. All are read together, but for those streams of
+        which it is `known`."""
         known_at = await self._settled(instant)
         rules = self.chooser.rules(choice, known_at)
         history = self.history.of(rules.keeping)
         past: dict[bytes, Past] = {}
 
         async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
-            found = await history.past(streams, instant.valid_at, known_at)
+            found = await history.past(streams, instant.valid_at, known_at, known)
             past.update(found)
             return {stream: one.held for stream, one in found.items()}
 

@@ -236,7 +236,7 @@ class Past:
         )
         self.batches = Batches(self.profiles, cast(Any, self), LoadingCache(self._states, 0), vault.lookup_key)
         self.chooser, self.sides = chooser, Sides(chooser, decisions)
-        self.differences = Differences(self.profiles, chooser, self.history, self.sides)
+        self.differences = Differences(self.profiles, chooser, self.history, self.sides, vault)
         self.walks = Walks(self.profiles, chooser, self.history, self.sides, reader, vault, PARTITIONS, Pauses(lambda _: None))
         self.states = cast(Any, MemoryStates(self._states, self.log))
         self.visibility = Visibility(self.profiles, self.states)

@@ -27,6 +27,7 @@ AtHand = Callable[
     [Collection[bytes], Keeping], Mapping[bytes, Held]
 ]  # states of streams as they are now, by a fold that keeps this
 
+NOTHING: Mapping[bytes, Past] = {}
 BLOCKS_READ = 2  # between snapshots: so many are folded as quickly as parts are joined. More, and the stream is put in order
 
 
@@ -152,8 +153,14 @@ class History:
                 await asyncio.sleep(0)
         await self.snapshots.keep(taken)
 
-    async def past(self, streams: Collection[bytes], valid_at: int, known_at: int) -> dict[bytes, Past]:
-        """As `fold` of `read` would give them. Streams of which nothing was known by then are absent."""
+    async def past(
+        self, streams: Collection[bytes], valid_at: int, known_at: int, known: Mapping[bytes, Past] = NOTHING
+    ) -> dict[bytes, Past]:
+        """As `fold` of `read` would give them. Streams of which nothing was known by then are absent; some may be `known` already."""
+        if there := {stream: known[stream] for stream in streams if stream in known}:
+            return there | await self.past([stream for stream in streams if stream not in there], valid_at, known_at)
+        if not streams:
+            return {}
         if valid_at == END_OF_TIME:
             return await self.known(streams, known_at)
         keys = await self._vault.keys(streams)
