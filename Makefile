@@ -84,6 +84,10 @@ demo: setup ## Play the story of one customer against a throw-away stack
 chaos: setup ## Send events for DURATION_S seconds while processes are killed, and count
 	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
 
+.PHONY: cluster-test
+cluster-test: setup ## Send events over three brokers while one dies, then their leader dies, then their leader hangs, and count
+	@$(BIN)/python -m tests.e2e.cluster
+
 .PHONY: compose-test
 compose-test: setup ## Build docker-compose.yml's containers, start, kill, restart and upgrade them, and count (needs root, and Docker or Debian)
 	@$(BIN)/python -m tests.compose

@@ -14,6 +14,7 @@ from shared.poison import POISON_RUN_LIMIT
 
 PREFIX = "C360_"
 Partitions = Annotated[int, msgspec.Meta(ge=1, le=256)]  # each costs a writer and its share of the connections
+NatsReplicas = Annotated[int, msgspec.Meta(ge=1, le=5)]  # as JetStream has it; three outlive one
 PoisonRunLimit = Annotated[int, msgspec.Meta(ge=2)]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 Auth = Literal["none", "jwt", "mtls"]
@@ -25,7 +26,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_url: str
     vault_url: str
     keyring_file: str
-    nats_url: str = "nats://127.0.0.1:4222"
+    nats_url: str = "nats://127.0.0.1:4222"  # several, with commas between them, of a cluster
+    nats_replicas: NatsReplicas = 1  # of each stream that is made
     grpc_address: str
     metrics_address: str
     replica: str = ""  # its name among the processes of the service; empty: by its host and its address

@@ -90,7 +90,7 @@ class ConsentSettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "consent")
-    client = await bus.connect(settings.nats_url, "consent")
+    client = await bus.connect(settings.nats_url, "consent", settings.nats_replicas)
     ownership = await open_ownership(settings.database_url, "consent", settings.replica_name)
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
     roll = Roll(client, time.monotonic, writer.owns)

@@ -72,7 +72,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     vault_pool = await open_pool(settings.vault_url, "vault")
     keyring = FileKeyring(Path(settings.keyring_file))
     vault = Vault(vault_pool, keyring)
-    client = await bus.connect(settings.nats_url, "ingest")
+    client = await bus.connect(settings.nats_url, "ingest", settings.nats_replicas)
     new_id = id_maker(now_us)
     publisher = Publisher(client, vault, now_us, new_id)
     batcher = Batcher(publisher.publish)

@@ -62,7 +62,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     keyring = FileKeyring(Path(settings.keyring_file))
     vault_pool = await open_pool(settings.vault_url, "vault")
     vault = Vault(vault_pool, keyring)
-    client = await bus.connect(settings.nats_url, "profile")
+    client = await bus.connect(settings.nats_url, "profile", settings.nats_replicas)
     disclosed_pool = await open_pool(settings.database_url, "disclosures")
     parts = compose(settings, pool, vault, client)
     disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)

@@ -4,13 +4,14 @@ Which subjects these are is told by `shared/bus`; what isn't granted here the br
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from services.stack.ports import SERVICES
 
+NODE: Final = "node"  # what the nodes of a cluster are to each other; no account
 OPERATOR: Final = "operator"  # may do all: restores, and looks when something is wrong
 ACCOUNTS: Final = (*SERVICES, OPERATOR)
 PURGED: Final = ("profile", "consent", "ingest")  # who is asked what it still holds of an erased customer
@@ -68,6 +69,17 @@ def authorization(password_of: Callable[[str], str]) -> str:
     """Of nats.conf. Without an account nobody gets in; the passwords stand in it, so the file is its owner's alone."""
     users = [{"user": name, "password": password_of(name), "permissions": _permissions(name)} for name in ACCOUNTS]
     return "authorization: " + json.dumps({"users": users}, indent=2) + "\n"
+
+
+def cluster(listen: str, routes: Sequence[str], password: str) -> str:
+    """Of nats.conf, where there are several nodes: they listen to each other at `routes`, and let in who has the password."""
+    told = {
+        "name": "customer360",
+        "listen": listen,
+        "authorization": {"user": NODE, "password": password},
+        "routes": [f"nats://{NODE}:{password}@{route}" for route in routes],
+    }
+    return "cluster: " + json.dumps(told, indent=2) + "\n"
 
 
 def _permissions(name: str) -> dict[str, Any]:

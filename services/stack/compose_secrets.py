@@ -3,20 +3,23 @@
 Each reader has a folder, and a volume, of its own, so a service can't read another one's password.
 """
 
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from services.stack.broker_accounts import ACCOUNTS, OPERATOR, authorization
+from services.stack.broker_accounts import ACCOUNTS, NODE, OPERATOR, authorization, cluster
 from services.stack.files import make_private_directory, read_or_make_password, write_private
 from services.stack.ports import SERVICES
 
 ROOT = Path("/secrets")
 SERVER = "postgres:5432"
-BROKER = "nats:4222"
+BROKERS = "nats"  # unless C360_NATS_HOSTS tells several, with commas between them
+CLUSTER_PORT = 6222
 SUPERUSER = "postgres"
 
 
-def make_secrets(root: Path) -> None:
+def make_secrets(root: Path, brokers: Sequence[str] = (BROKERS,)) -> None:
     read_or_make_password(make_private_directory(root / "grafana") / "password")
     superuser = _share(root, "postgres", SUPERUSER)
     write_private(root / "migrate" / "admin-url", _url(SUPERUSER, superuser, "postgres"))
@@ -25,17 +28,21 @@ def make_secrets(root: Path) -> None:
         folder = make_private_directory(root / service)
         write_private(folder / "database-url", _url(f"c360_{service}", password, "c360"))
         write_private(folder / "vault-url", _url(f"c360_{service}", password, "c360_vault"))
-    _make_accounts(root)
+    _make_accounts(root, brokers)
 
 
-def _make_accounts(root: Path) -> None:
-    """The broker's file has all passwords; each service has its own, and `nats` has the operator's, to look and to restore by."""
+def _make_accounts(root: Path, brokers: Sequence[str]) -> None:
+    """The brokers' files have all passwords; each service has its own, and `nats` has the operator's, to look and to restore by."""
     broker = make_private_directory(root / "nats")
     folders = {account: root / account for account in SERVICES} | {OPERATOR: broker}
     passwords = {account: read_or_make_password(broker / f"{account}-password") for account in ACCOUNTS}
     for account, folder in folders.items():
-        write_private(folder / "nats-url", f"nats://{account}:{passwords[account]}@{BROKER}\n")
+        urls = [f"nats://{account}:{passwords[account]}@{host}:4222" for host in brokers]
+        write_private(folder / "nats-url", ",".join(urls) + "\n")
     write_private(broker / "accounts.conf", authorization(passwords.__getitem__))
+    routes = [f"{host}:{CLUSTER_PORT}" for host in brokers]
+    between = read_or_make_password(broker / f"{NODE}-password")
+    write_private(broker / "cluster.conf", cluster(f"0.0.0.0:{CLUSTER_PORT}", routes, between))
 
 
 def _share(root: Path, reader: str, name: str) -> str:
@@ -50,4 +57,4 @@ def _url(user: str, password: str, database: str) -> str:
 
 
 if __name__ == "__main__":
-    make_secrets(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT)
+    make_secrets(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT, os.environ.get("C360_NATS_HOSTS", BROKERS).split(","))

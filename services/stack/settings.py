@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +10,7 @@ import msgspec
 
 from services.stack.errors import MisconfiguredError
 from services.stack.files import make_private_directory, read_or_make_password, write_private
-from services.stack.ports import HOST, SERVICES, ports_of, service_of
+from services.stack.ports import HOST, SERVICES, addresses_of, ports_of, service_of
 from services.stack.postgres import Postgres
 from shared.config import ConfigError, LogLevel, Partitions, read_settings
 from shared.events.callers import OPERATOR
@@ -19,6 +20,7 @@ from shared.local_tokens import LONGEST_S, LocalIssuer
 REPOSITORY = Path(__file__).resolve().parents[2]
 KEPT = ("C360_PARTITIONS", "C360_LOG_LEVEL")  # the user's own choices; every other C360_ variable is ours to set
 
+MOST_REPLICAS = 3  # of a stream
 
 PASSWORDS = frozenset(f"C360_{service.upper()}_PASSWORD" for service in SERVICES)
 SECRET = PASSWORDS | {"C360_NATS_URL", "C360_DATABASE_URL", "C360_VAULT_URL", "C360_ADMIN_URL"}
@@ -44,8 +46,9 @@ class Passwords:
     def of_broker(self, account: str) -> str:
         return self.of(f"broker-{account}")
 
-    def broker_url(self, account: str, port: int) -> str:
-        return f"nats://{account}:{self.of_broker(account)}@{HOST}:{port}"
+    def broker_url(self, account: str, ports: Mapping[str, int]) -> str:
+        """Of all nodes, with commas between them."""
+        return ",".join(f"nats://{account}:{self.of_broker(account)}@{address}" for address in addresses_of(ports, "nats"))
 
     @property
     def keyring_file(self) -> Path:
@@ -78,11 +81,12 @@ class Passwords:
 def service_settings(
     process: str, ports: dict[str, int], postgres: Postgres, passwords: Passwords, auth: dict[str, str]
 ) -> dict[str, str]:
-    """Of a service, or of one of its processes (`ports.replicas_of`)."""
+    """Of a service, or of one of its processes (`ports.processes_of`)."""
     name = service_of(process)
     user, password = f"c360_{name}", passwords.of(name)
     settings = {
-        "C360_NATS_URL": passwords.broker_url(name, ports["nats"]),
+        "C360_NATS_URL": passwords.broker_url(name, ports),
+        "C360_NATS_REPLICAS": str(min(len(addresses_of(ports, "nats")), MOST_REPLICAS)),
         "C360_DATABASE_URL": postgres.url(user, password, "c360"),
         "C360_VAULT_URL": postgres.url(user, password, "c360_vault"),
         "C360_KEYRING_FILE": str(passwords.keyring_file),

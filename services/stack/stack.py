@@ -18,7 +18,7 @@ from services.stack.errors import StackError
 from services.stack.files import DirectoryLock, make_private_directory, rotate_log, write_private
 from services.stack.leftovers import stop_leftovers
 from services.stack.logs import tail
-from services.stack.nats import Nats
+from services.stack.nats import make_nodes
 from services.stack.ports import (
     DEFAULT_PORTS,
     HOST,
@@ -26,9 +26,10 @@ from services.stack.ports import (
     Endpoints,
     choose_ports,
     endpoints_of,
+    more_ports,
+    processes_of,
     remember_ports,
     remembered_ports,
-    replicas_of,
     service_of,
 )
 from services.stack.postgres import Postgres
@@ -41,7 +42,6 @@ READY_TIMEOUT_S = 60.0
 MIGRATE_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 10.0
 POSTGRES_STOP_TIMEOUT_S = 30.0  # writes a checkpoint
-SERVERS = ("postgres", "nats")
 
 
 class Stack:
@@ -49,7 +49,8 @@ class Stack:
 
     `services` limits which of the services run; with () there are NATS, PostgreSQL and the migrated databases alone. `modules` are run
     in place of some, by the names of these. Of a `disposable` one nothing in the directory is wanted once it has stopped: PostgreSQL ends
-    at once, without writing out what it would need to start again soon. Of several `replicas` of each service one serves, and ingest all.
+    at once, without writing out what it would need to start again soon. Of several `replicas` of each service one serves, and ingest all. Several
+    `nats_nodes` are a cluster, which keeps each stream three times.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Stack:
         modules: Mapping[str, str] | None = None,
         disposable: bool = False,
         replicas: int = 1,
+        nats_nodes: int = 1,
     ) -> None:
         self.data_directory = Path(data_directory).absolute()
         self.services = tuple(services)
@@ -72,6 +74,7 @@ class Stack:
         self._modules = modules or {}
         self._disposable = disposable
         self._replicas = replicas
+        self._servers = ("postgres", *processes_of("nats", nats_nodes))
         self._endpoints_file = self.data_directory / "endpoints.json"
         self._cleanup = contextlib.ExitStack()
 
@@ -85,11 +88,11 @@ class Stack:
     @property
     def names(self) -> tuple[str, ...]:
         """What can be killed: the servers and the processes of the services."""
-        return (*SERVERS, *self.processes)
+        return (*self._servers, *self.processes)
 
     @property
     def processes(self) -> tuple[str, ...]:
-        return tuple(process for service in self.services for process in replicas_of(service, self._replicas))
+        return tuple(process for service in self.services for process in processes_of(service, self._replicas))
 
     @property
     def admin_url(self) -> str:
@@ -98,7 +101,7 @@ class Stack:
     @property
     def broker_url(self) -> str:
         """Of the account that may do all."""
-        return self._passwords.broker_url(OPERATOR, self.ports["nats"])
+        return self._passwords.broker_url(OPERATOR, self.ports)
 
     def start(self) -> None:
         """Returns when everything is ready. Raises StackError, with everything stopped again, when something fails."""
@@ -131,7 +134,7 @@ class Stack:
         return self._supervisor.pid(name)
 
     def is_ready(self, name: str) -> bool:
-        checks = {"postgres": self._postgres.is_ready, "nats": self._nats.is_ready}
+        checks = {"postgres": self._postgres.is_ready, **{node: nats.is_ready for node, nats in self._nats.items()}}
         return checks[name]() if name in checks else self._process_is_ready(name)
 
     def _process_is_ready(self, name: str) -> bool:
@@ -142,15 +145,15 @@ class Stack:
 
     def serving(self, service: str) -> str | None:
         """Which of its processes does; the first of several."""
-        addresses = {name: f"{HOST}:{self.ports[name]}" for name in replicas_of(service, self._replicas)}
+        addresses = {name: f"{HOST}:{self.ports[name]}" for name in processes_of(service, self._replicas)}
         return next((name for name, address in addresses.items() if is_serving(address)), None)
 
     def take_down(self, name: str, number: signal.Signals) -> None:
-        """Ends a process of a service by this signal; it stays away until `bring_up`."""
+        """Ends a process of a service, or a node of the broker, by this signal; it stays away until `bring_up`."""
         self._supervisor.take_down(name, number)
 
     def bring_up(self, name: str) -> None:
-        self._supervisor.start(self._service_program(name))
+        self._supervisor.start(self._nats[name].program() if name in self._nats else self._service_program(name))
 
     def wait_ready(self, *names: str, timeout_s: float = READY_TIMEOUT_S) -> None:
         """All of them when none is named. Raises StackError with the end of the log of the one that isn't."""
@@ -191,7 +194,7 @@ class Stack:
         environment = settings.whole_environment({})
         write_private(self._passwords.directory / "broker-url", self.broker_url + "\n")
         passwords = self._passwords.of_broker
-        self._nats = Nats(self.data_directory, self.ports["nats"], self.ports["nats_monitor"], passwords, environment)
+        self._nats = make_nodes(self.data_directory, self.ports, passwords, environment, len(self._servers) - 1)
         self._supervisor = Supervisor(self.data_directory / "run", self.data_directory / "logs", self.console)
         self._cleanup.callback(self._supervisor.close)
 
@@ -207,7 +210,7 @@ class Stack:
     def _choose_ports(self) -> None:
         file = self.data_directory / "ports.json"
         earlier = remembered_ports(file)
-        self.ports = choose_ports(self._prefer_defaults, earlier, self._replicas)
+        self.ports = choose_ports(self._prefer_defaults, earlier, more_ports(self._replicas, len(self._servers) - 1))
         self.endpoints: Endpoints = endpoints_of(self.ports)
         remember_ports(file, self.ports)
         for name, default in DEFAULT_PORTS.items() if self._prefer_defaults else ():
@@ -222,14 +225,14 @@ class Stack:
                 self._postgres.initialise()
         for name, program, timeout_s in (
             ("postgres", self._postgres.program(disposable=self._disposable), POSTGRES_STOP_TIMEOUT_S),
-            ("nats", self._nats.program(), STOP_TIMEOUT_S),
+            *((node, nats.program(), STOP_TIMEOUT_S) for node, nats in self._nats.items()),
         ):
             self._cleanup.callback(self._stop, (name,), timeout_s)
             self._supervisor.start(program)
         with self.console.step(f"PostgreSQL on {self.endpoints.postgres}"):
             self.wait_ready("postgres")
         with self.console.step(f"NATS on {self.endpoints.nats}"):
-            self.wait_ready("nats")
+            self.wait_ready(*self._nats)
 
     def _migrate(self) -> None:
         log = self.data_directory / "logs" / "migrate.log"

@@ -13,6 +13,9 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from shared import telemetry
 
 RETRY_S = 0.5
+# A broker that hangs, or was cut off, closes no connection: it is given up after the third ping that it doesn't answer.
+PING_S = 2
+UNANSWERED_PINGS = 2
 STREAM_AGE_S = 7 * 24 * 3600  # streams are transport: days are enough to outlive any outage
 DUPLICATE_WINDOW_S = 120  # a publish repeated after a lost acknowledgement is dropped by its message id
 REQUEST_TIMEOUT_S = 5.0
@@ -41,8 +44,15 @@ BROKER_DOWN = (
 log = telemetry.logger("bus")
 
 
-async def connect(url: str, name: str) -> Client:
-    """Returns when connected; reconnects for ever afterwards. Who has an account listens for answers where it alone may."""
+class Broker(Client):
+    """A connection that knows how many replicas the streams have that are made over it."""
+
+    stream_replicas = 1
+
+
+async def connect(url: str, name: str, stream_replicas: int = 1) -> Client:
+    """Returns when connected, to one of the brokers whose URLs stand in `url` with commas between them; reconnects for ever afterwards.
+    Who has an account listens for answers where it alone may."""
 
     async def on_disconnect() -> None:
         telemetry.BUS_RECONNECTS.inc()
@@ -55,7 +65,7 @@ async def connect(url: str, name: str) -> Client:
         log.warning("broker error", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
 
     servers, account = _account_of(url)
-    client: Client = Client()
+    client = Broker()
     waited = False
     while True:
         try:
@@ -67,27 +77,30 @@ async def connect(url: str, name: str) -> Client:
                 reconnect_time_wait=1,
                 allow_reconnect=True,
                 connect_timeout=2,
+                ping_interval=PING_S,
+                max_outstanding_pings=UNANSWERED_PINGS,
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
                 error_cb=on_error,
                 pending_size=64 * 1024 * 1024,
             )
+            client.stream_replicas = stream_replicas
             return client
         except (TimeoutError, nats.errors.Error, OSError) as error:
             if not waited:
                 log.warning("waiting for the broker", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
                 waited = True
-            client = Client()
+            client = Broker()
             await asyncio.sleep(RETRY_S)
 
 
-def _account_of(url: str) -> tuple[str, dict[str, Any]]:
-    """The servers without a password in them, and who we are there: other servers of theirs take the same."""
-    parts = urlsplit(url)
-    if not parts.username:
-        return url, {}
-    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    user, password = unquote(parts.username), unquote(parts.password or "")
+def _account_of(urls: str) -> tuple[list[str], dict[str, Any]]:
+    """The servers without a password in them, and who we are there: those that they name take the same."""
+    several = [urlsplit(url) for url in urls.split(",")]
+    bare = [urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) for parts in several]
+    if not several[0].username:
+        return bare, {}
+    user, password = unquote(several[0].username), unquote(several[0].password or "")
     return bare, {"user": user, "password": password, "inbox_prefix": f"_INBOX.{user}"}
 
 
@@ -124,6 +137,7 @@ async def ensure_stream(
         max_msgs_per_subject=max_per_subject,
         duplicate_window=DUPLICATE_WINDOW_S,
         first_seq=first_sequence,
+        num_replicas=client.stream_replicas if isinstance(client, Broker) else 1,
     )
     return (await context.add_stream(config)).state
 
