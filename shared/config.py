@@ -16,6 +16,7 @@ PREFIX = "C360_"
 Partitions = Annotated[int, msgspec.Meta(ge=1, le=256)]  # each costs a writer and its share of the connections
 NatsReplicas = Annotated[int, msgspec.Meta(ge=1, le=5)]  # as JetStream has it; three outlive one
 PoisonRunLimit = Annotated[int, msgspec.Meta(ge=2)]
+Ratio = Annotated[float, msgspec.Meta(ge=0, le=1)]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 Auth = Literal["none", "jwt", "mtls"]
 
@@ -34,6 +35,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Partitions = 4
     poison_run_limit: PoisonRunLimit = POISON_RUN_LIMIT
     log_level: LogLevel = "info"
+    otlp_endpoint: str = ""  # base URL of a collector of traces; empty: there are none
+    trace_ratio: Ratio = 0.01  # of the requests that don't say themselves whether they are traced
     auth: Auth = "none"  # none: whoever reaches the port may do all
     token_issuers: str = ""  # JSON: a list of shared.rpc.tokens.TrustedIssuer
     tls_certificate: str = ""  # PEM, as all three; with its key. Without it calls come in clear
@@ -86,6 +89,8 @@ def _allowed(kind: Any) -> str:
             return f"must be one of {', '.join(get_args(kind))}"
         case msgspec.inspect.IntType(ge=int(least), le=int(most)):
             return f"must be a whole number from {least} to {most}"
+        case msgspec.inspect.FloatType():
+            return "must be a number from 0 to 1"
         case msgspec.inspect.IntType():
             return "must be a whole number"
     return ""

@@ -3,15 +3,17 @@
 import asyncio
 import gc
 import os
+import random
 import signal
 import sys
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
 from typing import Any, TypeVar
 
 import uvloop
 
-from shared import faults, telemetry
+from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN
 from shared.config import ConfigError, Settings, read_settings
 from shared.poison import Halted
@@ -33,6 +35,7 @@ def run_service(name: str, settings_kind: type[S], serve: Callable[[S, "Stop"], 
     try:
         settings = read_settings(settings_kind, os.environ)
         faults.arm(os.environ)
+        end_tracing = start_tracing(name, settings)
     except (ConfigError, faults.UnknownPoint) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -44,7 +47,22 @@ def run_service(name: str, settings_kind: type[S], serve: Callable[[S, "Stop"], 
     except Exception as error:
         log.critical("the service can't go on", exc_info=error)
         return 1
+    finally:
+        end_tracing()
     return 0
+
+
+def start_tracing(name: str, settings: Settings) -> Callable[[], None]:
+    """Until what is returned is called. Raises ConfigError."""
+    if not settings.otlp_endpoint:
+        return lambda: None
+    try:
+        from shared.tracing.spans import to_collector
+    except ImportError as error:
+        raise ConfigError("C360_OTLP_ENDPOINT needs pip install 'customer360[otel]'") from error
+    spans = to_collector(settings.otlp_endpoint, name, settings.trace_ratio, random.random, time.monotonic)
+    tracing.carry_on(spans)
+    return spans.close
 
 
 def calm_collector() -> None:

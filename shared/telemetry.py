@@ -13,6 +13,8 @@ from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
 from shared.config import LogLevel, split_address
 
+SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600]  # objectives are at the edge of a bucket
+
 EVENTS_ACCEPTED = Counter("c360_events_accepted", "Events answered as durable", ["source"])
 EVENTS_REJECTED = Counter("c360_events_rejected", "Events refused at the door", ["reason"])
 EVENTS_QUARANTINED = Counter("c360_events_quarantined", "Events that wait for a plan that they fit", ["source"])
@@ -43,6 +45,14 @@ CALLBACKS_FAILED = Counter("c360_callbacks_failed", "Tries to tell a controller 
 CALLBACKS_GIVEN_UP = Counter("c360_callbacks_given_up", "Controllers that weren't told how a request stands: an alarm")
 REPORTS_FAILED = Counter("c360_erasure_reports_failed", "Questions about an erasure that this service could make nothing of")
 KEYS_DESTROYED = Counter("c360_keys_destroyed", "Keys destroyed", ["kind"])
+ACK_SECONDS = Histogram(
+    "c360_ack_seconds", "From a request whose events were judged until they are durable and it may be answered", buckets=SECONDS
+)
+FRESHNESS_SECONDS = Histogram(
+    "c360_freshness_seconds", "From when the door took the first event of a unit until reads show it", buckets=SECONDS
+)
+CACHE_LOOKUPS = Counter("c360_cache_lookups", "What was looked for in a cache, by whether it was there", ["cache", "outcome"])
+WRITERS_FENCED = Counter("c360_writers_fenced", "Times that another writer had taken over from one of this process")
 UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])
 UNIT_EVENTS = Histogram(
     "c360_unit_events", "Events in one unit of work", ["service"], buckets=[1, 5, 20, 50, 100, 200, 500, 1000, 2500]

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from services.identity.app import CUSTOMER_KEY_LOST, Unifier
+from shared import tracing
 from shared.bus import Follower, Message
 from shared.events.wire import INGEST_STREAM, Batch, RawEvent, decode_batch, decode_raw_events
 from shared.parked import Parked
@@ -25,8 +26,9 @@ async def follow_ingest(client: Any, unifier: Unifier, vault: Vault, run: Run) -
     try:
         while True:
             messages = await follower.take(MESSAGES_A_UNIT)
-            events, parked = await _open_all(messages, vault, run)
-            await unifier.unify(events, messages[-1].sequence, parked)
+            with tracing.stage("identity unit", tracing.together(message.traces for message in messages), messages=len(messages)):
+                events, parked = await _open_all(messages, vault, run)
+                await unifier.unify(events, messages[-1].sequence, parked)
             EVENTS_PARKED.labels("identity").inc(len(parked))
     finally:
         await follower.close()

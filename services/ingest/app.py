@@ -22,7 +22,7 @@ from shared.errors import InvalidInput, NotAuthenticated
 from shared.events.wire import RawEvent, event_id_of
 from shared.ids import NewId, to_text
 from shared.instants import Clock
-from shared.telemetry import EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_QUARANTINED, EVENTS_REJECTED
+from shared.telemetry import ACK_SECONDS, EVENTS_ACCEPTED, EVENTS_DUPLICATE, EVENTS_QUARANTINED, EVENTS_REJECTED
 from shared.waiting import Patience
 
 MAX_REQUEST_BYTES: Final = 8 * 1024 * 1024  # of encoded events; a shared context is encoded with each
@@ -125,13 +125,20 @@ class Ingest:
         places = _places(judged, delivery.source.name)
         waiting = await self._hold(judged, places)
         fresh = {event_id: judged[place].encoded for event_id, place in places.items() if judged[place].held is None}
-        taken = await self._memory.submit(fresh) if fresh else Taken()
+        taken = await self._submit(fresh) if fresh else Taken()
         for event_id in taken.duplicates:
             judged[places[event_id]] = _repeated(judged[places[event_id]])
         self._count_broken(judged, waiting, delivery.source.name)
         verdicts = [item.verdict for item in judged]
         self._tell(verdicts, delivery.source.name)
         return Recorded(verdicts, taken.number)
+
+    async def _submit(self, fresh: dict[bytes, bytes]) -> Taken:
+        """What is refused has no acknowledgement, and is not counted among them."""
+        began = self._monotonic()
+        taken = await self._memory.submit(fresh)
+        ACK_SECONDS.observe(self._monotonic() - began)
+        return taken
 
     async def _hold(self, judged: list[Judged], places: dict[bytes, int]) -> set[int]:
         """Puts into the quarantine what belongs there, but for what was applied before its plan forbade it.

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from shared import tracing
 from shared.errors import CustomerError, LimitExceeded, Unavailable
 
 MESSAGE_EVENTS: Final = 5_000
@@ -24,11 +25,12 @@ Publish = Callable[[list[bytes]], Awaitable[int]]
 class _Piece:
     """Events of one request that go into one message."""
 
-    __slots__ = ("answer", "events", "size_bytes")
+    __slots__ = ("answer", "events", "size_bytes", "traces")
 
     def __init__(self, events: list[bytes], size_bytes: int) -> None:
         self.events = events
         self.size_bytes = size_bytes
+        self.traces = tracing.carried()
         self.answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
 
@@ -74,7 +76,8 @@ class Batcher:
         if not pieces:
             return
         try:
-            number = await self._publish([event for piece in pieces for event in piece.events])
+            with tracing.stage("publish INGEST", tracing.together(piece.traces for piece in pieces), requests=len(pieces)):
+                number = await self._publish([event for piece in pieces for event in piece.events])
         except CustomerError as error:
             self._refuse(pieces, error)
         else:

@@ -7,7 +7,7 @@ import nats.js.errors
 from nats.aio.client import Client
 from nats.js.api import Header
 
-from shared import faults, telemetry
+from shared import faults, telemetry, tracing
 from shared.bus import BROKER_DOWN
 from shared.bus.connection import ensure_stream
 from shared.errors import Unavailable
@@ -57,7 +57,7 @@ class Publisher:
         self._gave_up = True
         data = await self._retry(deadline, self._seal, events)
         # The broker drops a second copy by this id, so a lost acknowledgement doubles nothing.
-        headers = {Header.MSG_ID.value: to_text(self._new_id())}
+        headers = {Header.MSG_ID.value: to_text(self._new_id())} | tracing.to_headers(tracing.carried())
         number = int(await self._retry(deadline, self._publish_once, data, headers))
         self._gave_up = False
         return number

@@ -5,11 +5,25 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Generic, TypeVar
 
 from services.profile.reading import looked_up
+from shared.telemetry import CACHE_LOOKUPS
 
 K = TypeVar("K", bound=bytes)
 V = TypeVar("V")
+
 Load = Callable[[Collection[K]], Awaitable[dict[K, V]]]
 Watcher = Callable[[Collection[bytes] | None], None]
+
+
+class Counts:
+    def __init__(self, cache: str) -> None:
+        self._hits, self._misses = (CACHE_LOOKUPS.labels(cache, outcome) for outcome in ("hit", "miss"))
+
+    def add(self, hits: int, misses: int) -> None:
+        """Each costs a lock."""
+        if hits:
+            self._hits.inc(hits)
+        if misses:
+            self._misses.inc(misses)
 
 
 class LoadingCache(Generic[K, V]):
@@ -18,7 +32,8 @@ class LoadingCache(Generic[K, V]):
     It holds values of `most` together, by `size_of` each, which must not change while it is held.
     """
 
-    def __init__(self, load: Load[K, V], most: int, size_of: Callable[[V], int] = lambda _: 1) -> None:
+    def __init__(self, load: Load[K, V], most: int, size_of: Callable[[V], int] = lambda _: 1, name: str = "") -> None:
+        """One with a name tells in the metrics how often it helps."""
         self._load = load
         self._most = most
         self._size_of = size_of
@@ -26,6 +41,7 @@ class LoadingCache(Generic[K, V]):
         self._held: OrderedDict[K, V] = OrderedDict()
         self._generation = 0
         self._watchers: list[Watcher] = []
+        self._counts = Counts(name) if name else None
 
     def watch(self, watcher: Watcher) -> None:
         """It is told the keys whose values are others from now on; None: all."""
@@ -43,6 +59,8 @@ class LoadingCache(Generic[K, V]):
             if generation == self._generation:
                 self._keep(loaded)
             found |= loaded
+        if self._counts is not None:
+            self._counts.add(len(keys) - len(missing), len(missing))
         return found
 
     def at_hand(self, keys: Collection[K]) -> dict[K, V]:

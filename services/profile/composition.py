@@ -179,7 +179,7 @@ def _history(reader: LogReader, vault: Vault, pool: Any, partitions: int, every:
 
 
 def _cached(states: States) -> LoadingCache[bytes, Held]:
-    return LoadingCache(states.load, CACHED_STATES_BYTES, memory_bytes)
+    return LoadingCache(states.load, CACHED_STATES_BYTES, memory_bytes, "states")
 
 
 def _past(history: History, held: LoadingCache[bytes, Held], rulebook: Rulebook) -> History:
@@ -203,7 +203,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     history = _history(reader, vault, pool, partitions, snapshot_every)
     rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
     states = States(pool, vault, history, rulebook, partitions)
-    held, decisions = _cached(states), LoadingCache(_applied(consents, progress), CACHED_IDENTIFIERS)
+    held, decisions = _cached(states), LoadingCache(_applied(consents, progress), CACHED_IDENTIFIERS, name="decisions")
     owners, purposes, past = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined](), _past(history, held, rulebook)
     writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
     notices = [Notices(client, reader, partition) for partition in writer.partitions]

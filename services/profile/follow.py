@@ -12,6 +12,7 @@ from services.profile.hub import Hub
 from services.profile.record import Recorder
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
+from shared import tracing
 from shared.bus import Follower, Message
 from shared.bus.enforcement import Lease
 from shared.events.catalogue import CATALOGUE, PERMISSION, Entry, UnknownEvent
@@ -34,7 +35,8 @@ async def follow_customers(client: Any, recorder: Recorder) -> None:
     try:
         while True:
             messages = await follower.take(UNITS_A_TRANSACTION, UNITS_BYTES)
-            await recorder.record([(message.sequence, message.data) for message in messages])
+            with tracing.stage("profile unit", tracing.together(message.traces for message in messages), messages=len(messages)):
+                await recorder.record([(message.sequence, message.data) for message in messages])
     except EnvelopeBroken:
         raise Halted("a state can't be opened with the key of its stream", "STATE_BROKEN") from None
     finally:

@@ -13,7 +13,7 @@ from nats.aio.client import Client
 from nats.js.api import Header
 
 from services.profile.tables.rulebook import RULES_STREAM
-from shared import faults, telemetry
+from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
 from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
 from shared.log import LogReader
@@ -39,8 +39,11 @@ class Notices:
         self._partition = partition
         self._subject = f"{PROFILE_STREAM}.{partition}"
         self._news = asyncio.Event()
+        self._traces: tracing.Traces = ()
 
     def tell(self) -> None:
+        if traces := tracing.carried():
+            self._traces = tracing.together((self._traces, traces))
         self._news.set()
 
     async def run(self) -> None:
@@ -58,9 +61,11 @@ class Notices:
         next_pos, sequence = await self._published()
         while True:
             self._news.clear()
+            traces, self._traces = self._traces, ()
             changes = await self._reader.changes(self._partition, next_pos, PAGE_EVENTS)
             if changes:
-                next_pos, sequence = await self._publish(next_pos, changes, sequence)
+                with tracing.stage("publish PROFILE", traces, customers=len(changes)):
+                    next_pos, sequence = await self._publish(next_pos, changes, sequence)
             if len(changes) < PAGE_EVENTS:
                 await asyncio.sleep(GATHERING_S if changes else 0)
                 await wait_for_news(self._news, WAIT_S)
@@ -68,7 +73,7 @@ class Notices:
     async def _publish(self, first: int, changes: Sequence[tuple[int, bytes]], after: int) -> tuple[int, int]:
         """The position to go on from, and the stream sequence of the notice; `after` is that of the last one."""
         notice = Notice(self._partition, first, changes[-1][0], sorted({stream for _, stream in changes} - {RULES_STREAM}))
-        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(after)}
+        headers = {Header.EXPECTED_LAST_SUBJECT_SEQUENCE.value: str(after)} | tracing.to_headers(tracing.carried())
         faults.reach(faults.BEFORE_PUBLISH)
         acknowledged = await self._context.publish(self._subject, encode(notice), headers=headers)
         faults.reach(faults.AFTER_PUBLISH)

@@ -11,7 +11,7 @@ class Owners:
 
     def __init__(self, identifiers: Identifiers, most: int) -> None:
         self.ever = identifiers.ever
-        self.cache = LoadingCache(identifiers.customers_of, most)
+        self.cache = LoadingCache(identifiers.customers_of, most, name="owners")
         self.drop = self.cache.drop
         self.clear = self.cache.clear
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from services.profile.cache import LoadingCache
+from services.profile.counted import recorded
 from services.profile.domain.decided import KnownDecision
 from services.profile.domain.fold import evolve_to
 from services.profile.domain.state import Held, fork
@@ -29,7 +30,7 @@ from shared.parked import Parked, ParkedTable
 from shared.pieces import AT_ONCE
 from shared.poison import Poison, Run
 from shared.positions import Progress
-from shared.telemetry import EVENTS_APPLIED, EVENTS_PARKED, UNIT_EVENTS, UNIT_SECONDS, logger
+from shared.telemetry import EVENTS_APPLIED, UNIT_SECONDS, logger
 from shared.vault import DataKey, EnvelopeBroken, Vault
 
 ENVELOPE_BROKEN = "ENVELOPE_BROKEN"  # a live key doesn't open it: an alarm, and never an erasure
@@ -113,9 +114,7 @@ class Recorder:
             with UNIT_SECONDS.labels("profile").time():
                 entries = [entry for message in taken if message.unit for entry in message.unit.entries]
                 change = await self._by_views_of_now(lambda: self._take(taken, entries))
-        UNIT_EVENTS.labels("profile").observe(len(entries))
-        EVENTS_APPLIED.labels("profile").inc(len(change.events))
-        EVENTS_PARKED.labels("profile").inc(len(change.parked))
+        recorded(entries, len(change.events), len(change.parked))
 
     async def replay(self, parked: Parked) -> list[tuple[str, int, int]]:
         """Appends what was parked as if it had come now. Raises Poison, NotParked, Halted (UNKNOWN_EVENT)."""

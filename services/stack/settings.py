@@ -12,13 +12,18 @@ from services.stack.errors import MisconfiguredError
 from services.stack.files import make_private_directory, read_or_make_password, write_private
 from services.stack.ports import HOST, SERVICES, addresses_of, ports_of, service_of
 from services.stack.postgres import Postgres
-from shared.config import ConfigError, LogLevel, Partitions, read_settings
+from shared.config import ConfigError, LogLevel, Partitions, Ratio, read_settings
 from shared.events.callers import OPERATOR
 from shared.instants import now_us
 from shared.local_tokens import LONGEST_S, LocalIssuer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-KEPT = ("C360_PARTITIONS", "C360_LOG_LEVEL")  # the user's own choices; every other C360_ variable is ours to set
+KEPT = (
+    "C360_PARTITIONS",
+    "C360_LOG_LEVEL",
+    "C360_OTLP_ENDPOINT",
+    "C360_TRACE_RATIO",
+)  # the user's own choices; every other C360_ variable is ours to set
 
 MOST_REPLICAS = 3  # of a stream
 
@@ -31,6 +36,8 @@ StackAuth = Literal["none", "jwt"]  # certificates are for those who have an aut
 class Choices(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Partitions = 4
     log_level: LogLevel = "info"
+    otlp_endpoint: str = ""
+    trace_ratio: Ratio = 0.01
     auth: StackAuth = "jwt"
 
 

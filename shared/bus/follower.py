@@ -19,7 +19,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from shared import telemetry
+from shared import telemetry, tracing
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, refill_subject
 from shared.instants import SECOND, now_us
 from shared.waiting import wait_for_news
@@ -37,11 +37,12 @@ log = telemetry.logger("follower")
 
 
 class Message(msgspec.Struct, frozen=True):
-    """`stored_at`: when the broker took it, by its clock, in microseconds."""
+    """`stored_at`: when the broker took it, by its clock, in microseconds. `traces`: of the requests that it goes back to."""
 
     sequence: int
     data: bytes
     stored_at: int = 0
+    traces: tracing.Traces = ()
 
 
 class Follower:
@@ -179,7 +180,8 @@ class Follower:
         self._credit -= 1
         self._pending = metadata.num_pending
         stored_at = int(metadata.timestamp.timestamp() * SECOND)
-        if not await self._accept(Message(metadata.sequence.stream, message.data, stored_at)):
+        traces = tracing.of_headers(message.headers)
+        if not await self._accept(Message(metadata.sequence.stream, message.data, stored_at, traces)):
             return
         if self._credit <= WINDOW_MESSAGES // 2 and self._has_room():
             await self._pull()

@@ -15,7 +15,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import Header
 
-from shared import faults, telemetry
+from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, STREAM_AGE_S, ensure_stream, last_sequence_of, refill_subject
 from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
@@ -28,13 +28,14 @@ WAIT_S = 5.0  # how long to trust being told of news before looking again
 
 # (first number, limit) -> consecutive (number, message)s from there on; the first may be later when older ones were trimmed.
 ReadOutbox = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
+TracesOf = Callable[[int], tracing.Traces]  # that a message goes back to; what was forgotten with a restart is none
 
 log = telemetry.logger("relay")
 
 
 async def publish_at(client: Client, stream: str, number: int, data: bytes) -> None:
     """Publishes `data` as message `number`. Raises BadRequestError when the stream stands elsewhere."""
-    headers = {Header.EXPECTED_LAST_SEQUENCE.value: str(number)}
+    headers = {Header.EXPECTED_LAST_SEQUENCE.value: str(number)} | tracing.to_headers(tracing.carried())
     await client.jetstream(timeout=REQUEST_TIMEOUT_S).publish(stream, data, headers=headers)
 
 
@@ -44,11 +45,19 @@ class Relay:
     `max_age_s` is how long the stream keeps a message; None is for ever, for what is small and must never be missed.
     """
 
-    def __init__(self, client: Client, stream: str, read: ReadOutbox, max_age_s: float | None = STREAM_AGE_S) -> None:
+    def __init__(
+        self,
+        client: Client,
+        stream: str,
+        read: ReadOutbox,
+        max_age_s: float | None = STREAM_AGE_S,
+        traces_of: TracesOf = lambda _number: (),
+    ) -> None:
         self._client = client
         self._stream = stream
         self._read = read
         self._max_age_s = max_age_s
+        self._traces_of = traces_of
         self._news = asyncio.Event()
         self._missing: int | None = None  # sequence that a follower misses
         self.published = 0  # messages in the stream, by number: the next to publish
@@ -85,7 +94,8 @@ class Relay:
             page = await self._read(self.published, PAGE_MESSAGES)
             for number, data in page:
                 faults.reach(faults.BEFORE_PUBLISH)
-                await publish_at(self._client, self._stream, number, data)
+                with tracing.stage(f"publish {self._stream}", self._traces_of(number)):
+                    await publish_at(self._client, self._stream, number, data)
                 faults.reach(faults.AFTER_PUBLISH)
                 self.published = number + 1
             if not page and not await wait_for_news(self._news, WAIT_S) and await self._has_moved():

@@ -16,6 +16,7 @@ from shared.instants import Clock
 from shared.log.placing import NODE_COLUMNS, Placed
 from shared.log.records import STORED_COLUMNS, Record, to_row
 from shared.log.writer import LogWriter, Views
+from shared.telemetry import WRITERS_FENCED
 
 HEAD: Final = ("partition", "old_pos", "owner_epoch", "next_pos", "last_recorded_at", "merkle_frontier")
 FIRST_OF_EVENT: Final = len(HEAD) + 1
@@ -70,6 +71,7 @@ class AtOnce(LogWriter):
             await self._give_back()
             raise
         if edition is None:
+            WRITERS_FENCED.inc()
             raise Fenced("another writer has taken over this partition")
         placed.heads[partition] = msgspec.structs.replace(head, edition=edition)
 

@@ -20,6 +20,7 @@ from shared.log.records import STORED_COLUMNS, Record, to_row
 from shared.log.takeover import take_over
 from shared.pieces import AT_ONCE
 from shared.store.pool import DOWN, MAX_CONNECTIONS
+from shared.telemetry import WRITERS_FENCED
 
 __all__ = ["Consumed", "Head", "LogWriter", "Versioned", "Views", "ViewsReplaced"]
 
@@ -179,6 +180,7 @@ class LogWriter:
             *moved_columns(self.heads, placed),
         )
         if moved != len(after):
+            WRITERS_FENCED.inc()
             raise Fenced("another writer has taken over these partitions")
         if edition != max(head.edition for head in after.values()):
             raise ViewsReplaced(edition)

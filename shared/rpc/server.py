@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from shared import tracing
 from shared.callers import Callers
 from shared.errors import InvalidInput, Unavailable
 from shared.health import ALIVE
@@ -211,13 +212,14 @@ class _Quick:
 
     def __call__(self, request: bytes, call: Call) -> bool:
         """False: whoever calls has to be looked at more closely, before anything else."""
-        started = time.perf_counter()
+        started, span = time.perf_counter(), tracing.begin_of(self._method.name, call.invocation_metadata())
 
         def tell(answer: bytes | None, error: Exception | None) -> None:
             if answer is not None:
                 self._seconds.observe(time.perf_counter() - started)
                 call.end(grpc.StatusCode.OK, message=answer)
-            else:
+                tracing.finish(span)
+            else:  # a span of its own
                 call.handle(self._anew if error is None else self._handler(_failing(error)), request)
 
         try:
@@ -254,7 +256,8 @@ def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str, standing: St
     async def timed(request: Any, context: Any) -> Any:
         async with _edge_of(context, method):
             standing.check()
-            return await call(request, context)
+            with tracing.serving(tracing.begin_of(method, context.invocation_metadata())):
+                return await call(request, context)
 
     return timed
 

@@ -17,7 +17,7 @@ def problems(containers: Containers) -> list[str]:
     missing = _not_up(containers)
     boards = sorted((containers.folder / DASHBOARDS).glob("*.json"))
     assert boards
-    return missing + [problem for board in boards for problem in _unanswered(containers, board)]
+    return missing + _bad_rules(containers) + [problem for board in boards for problem in _unanswered(containers, board)]
 
 
 def _not_up(containers: Containers) -> list[str]:
@@ -30,6 +30,16 @@ def _not_up(containers: Containers) -> list[str]:
         if not missing or time.monotonic() > give_up_at:
             return [f"Prometheus doesn't reach {name}" for name in sorted(missing)]
         time.sleep(POLL_S)
+
+
+def _bad_rules(containers: Containers) -> list[str]:
+    """Those that Prometheus can't evaluate; and an alert that rings although nothing is wrong."""
+    groups = _ask(containers, "rules")["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    if not rules:
+        return ["Prometheus has no rules"]
+    broken = [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] == "err"]
+    return broken + [f"{rule['name']} rings" for rule in rules if rule.get("state") == "firing"]
 
 
 def _unanswered(containers: Containers, board: Path) -> list[str]:

@@ -16,6 +16,7 @@ from services.consent.http.opendsr import OpenDsr
 from services.consent.http.pages import BY_HAND, FIELD, ONE_CLICK, RETRY_AFTER_S, page
 from services.consent.http.replies import Replies
 from services.consent.unsubscribing import Unsubscribing
+from shared import tracing
 from shared.errors import CustomerError, DeadlineExceeded, InvalidInput, LimitExceeded, WrongState
 from shared.http.connections import BoundedProtocol
 from shared.http.request_ids import RequestIds
@@ -56,7 +57,9 @@ class ConsentDoor:
         self._clicks = Buckets(CLICKS_PER_S, CLICKS_BURST, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        path, response = await self._answer(Request(scope, receive))
+        request = Request(scope, receive)
+        with tracing.serving(tracing.begin_by("HTTP consent", request.headers)):
+            path, response = await self._answer(request)
         HTTP_REQUESTS.labels(path, str(response.status_code)).inc()
         await response(scope, receive, send)
 

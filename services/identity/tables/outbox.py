@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from shared import tracing
 from shared.bus.connection import STREAM_AGE_S
 from shared.events.catalogue import Entry
 from shared.events.wire import Unit, encode
@@ -20,6 +21,7 @@ ENTRY_BYTES = 128  # of an entry besides its header and envelope, at the most
 KEPT_BYTES = 16 * 1024 * 1024  # of the newest units in memory; the relay is rarely more than a few behind
 READ_BYTES = 16 * 1024 * 1024  # of units read at once: none begins behind so many
 TRIM_EVERY = 10_000  # units
+TRACED = 1_000  # units whose traces are in memory until they are published
 
 
 class Outbox:
@@ -27,6 +29,7 @@ class Outbox:
         self._pool = pool
         self._newest: OrderedDict[int, bytes] = OrderedDict()
         self._bytes = 0  # of these
+        self._traces: OrderedDict[int, tracing.Traces] = OrderedDict()
         self.next_number = 0
         self._loaded = False
 
@@ -67,6 +70,10 @@ class Outbox:
             )
 
     def committed(self, units: Sequence[bytes]) -> None:
+        if traces := tracing.carried():
+            self._traces |= {self.next_number + place: traces for place in range(len(units))}
+            while len(self._traces) > TRACED:
+                self._traces.popitem(last=False)
         for unit in units:
             self._newest[self.next_number] = unit
             self._bytes += len(unit)
@@ -74,6 +81,10 @@ class Outbox:
         while self._bytes > KEPT_BYTES:
             _, oldest = self._newest.popitem(last=False)
             self._bytes -= len(oldest)
+
+    def traces_of(self, number: int) -> tracing.Traces:
+        """Of the requests that a unit goes back to, once."""
+        return self._traces.pop(number, ())
 
     async def read(self, first: int, limit: int) -> list[tuple[int, bytes]]:
         """Consecutive units; of many large ones fewer than `limit`."""

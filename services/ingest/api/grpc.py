@@ -22,6 +22,7 @@ from services.ingest.domain.events import Rejection, call_of
 from services.ingest.domain.settings import check_batch
 from services.ingest.registry import Registry
 from services.ingest.views import Sources
+from shared import tracing
 from shared.errors import InvalidInput
 from shared.instants import EPOCH, to_timestamp
 
@@ -90,7 +91,8 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         async def answer(request: ingest_pb2.StreamEventsRequest | _TooLarge) -> ingest_pb2.StreamEventsResponse:
             if isinstance(request, _TooLarge):
                 raise _too_large()
-            with self._room.share(request.ByteSize()):
+            span = tracing.begin("StreamEvents request", "")  # a call is open for ever: each of its requests is a trace
+            with self._room.share(request.ByteSize()), tracing.serving(span):
                 recorded = await self._record(request, write_key)
             return ingest_pb2.StreamEventsResponse(
                 sequence=request.sequence, results=_results(recorded), position=position("ingest", recorded.number)

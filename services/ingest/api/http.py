@@ -18,6 +18,7 @@ from services.ingest.api.settings import browser_settings, source_config
 from services.ingest.app import Ingest, Recorded
 from services.ingest.domain.call import Delivery
 from services.ingest.domain.settings import KnownSource
+from shared import tracing
 from shared.errors import InvalidInput
 from shared.http.request_ids import RequestIds
 from shared.telemetry import HTTP_REQUESTS
@@ -157,7 +158,8 @@ def _routes(method: str, handler: Handler, *paths: str) -> list[Route]:
 def _endpoint(path: str, handler: Handler) -> Handler:
     async def endpoint(request: Request) -> Response:
         try:
-            response = await handler(request)
+            with tracing.serving(tracing.begin_by(path, request.headers)):
+                response = await handler(request)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_GONE)
         except Exception as error:

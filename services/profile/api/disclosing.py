@@ -22,6 +22,7 @@ from services.profile.api.masks import mask_of
 from services.profile.api.messages import profile_message
 from services.profile.app import NOW, Instant, Profiles
 from services.profile.batches import Refused
+from services.profile.cache import Counts
 from services.profile.disclosed import GIVEN_AT_ONCE, Disclosed, Shown, verdict_fact
 from services.profile.disclosing import Call, Disclosing
 from services.profile.domain.disclosure import plain, withheld_names
@@ -203,11 +204,14 @@ class ReadyReads:
         self._ready = ready
         self._disclosing = disclosing
         self._call = call
+        self._counts = Counts("answers")
 
     def find(self, request: bytes, context: Any, tell: Tell) -> bool:
         """Raises LimitExceeded (OVERLOADED)."""
         if (ready := self._ready.find(request)) is None:
+            self._counts.add(0, 1)
             return False
+        self._counts.add(1, 0)
         assert ready.given is not None, "what is kept to be answered says what it discloses"
 
         def written(error: CustomerError | None) -> None:

@@ -22,6 +22,7 @@ from services.profile.http.queries import Query, query_of
 from services.profile.http.resources import Read
 from services.profile.origins import Origins
 from services.profile.timelines import Filter, Timelines
+from shared import tracing
 from shared.access_tokens import AccessToken, TokenFile
 from shared.errors import DeadlineExceeded, LimitExceeded, NotAuthenticated, NotFound, NotPermitted
 from shared.http.credentials import basic_user, bearer_token
@@ -68,7 +69,9 @@ class ProfileDoor:
         self._limits = Limits(time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        part, response = await self._answer(Request(scope))
+        request = Request(scope)
+        with tracing.serving(tracing.begin_by("HTTP profile", request.headers)):
+            part, response = await self._answer(request)
         HTTP_REQUESTS.labels(part, str(response.status_code)).inc()
         await response(scope, receive, send)
 
