@@ -16,6 +16,7 @@ import uvloop
 from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN
 from shared.config import ConfigError, Settings, read_settings
+from shared.logs import start_logging
 from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.waiting import end
@@ -39,7 +40,7 @@ def run_service(name: str, settings_kind: type[S], serve: Callable[[S, "Stop"], 
     except (ConfigError, faults.UnknownPoint) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         return 2
-    telemetry.start_logging(name, settings.log_level)
+    start_logging(name, settings.log_level)
     telemetry.start_metrics(settings.metrics_address)
     calm_collector()
     try:

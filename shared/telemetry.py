@@ -1,17 +1,16 @@
-"""Structured logs on standard error and metrics for Prometheus; the names of both live here.
+"""What logs and metrics for Prometheus are called; `logs.py` gives logs their form.
 
 Log fields are ids, kinds, counts and reasons. Personal data has no field.
 """
 
-import logging
-import os
-import sys
+import time
+from importlib.metadata import version
 from typing import Any
 
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
-from shared.config import LogLevel, split_address
+from shared.config import split_address
 
 SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600]  # objectives are at the edge of a bucket
 
@@ -81,31 +80,8 @@ DISCLOSURES = Counter("c360_disclosures", "Reads that were written down before t
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])
 LOG_DAMAGED = Counter("c360_log_damaged", "Checkpoints refused because the log was altered: an alarm", ["log", "partition"])
 BUS_RECONNECTS = Counter("c360_bus_reconnects", "Lost connections to the broker")
-
-
-def start_logging(service: str, level: LogLevel) -> None:
-    """Logs of the service and of its libraries become JSON lines on standard error."""
-    shared_steps: list[Any] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    structlog.configure(
-        processors=[*shared_steps, structlog.processors.format_exc_info, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    structlog.contextvars.bind_contextvars(service=service, pid=os.getpid())
-    _quieten_libraries(shared_steps)
-
-
-def _quieten_libraries(shared_steps: list[Any]) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared_steps)
-    )
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+BUILD_INFO = Gauge("c360_build_info", "1, by the release that runs", ["version"])
+CLOCK_SECONDS = Gauge("c360_clock_seconds", "What the clock of this process says, since 1970")
 
 
 def logger(name: str) -> Any:
@@ -113,5 +89,7 @@ def logger(name: str) -> Any:
 
 
 def start_metrics(address: str) -> None:
+    BUILD_INFO.labels(version("customer360")).set(1)
+    CLOCK_SECONDS.set_function(time.time)
     host, port = split_address(address)
     start_http_server(port, host)

@@ -68,6 +68,12 @@ def _status() -> Callable[..., None]:
     return status
 
 
+def _doctor() -> Callable[..., None]:
+    from services.cli.doctor.command import doctor
+
+    return doctor
+
+
 def _import() -> Callable[..., None]:
     from services.cli.importing.command import import_file
 
@@ -86,7 +92,13 @@ def _whatif() -> Callable[..., None]:
     return whatif
 
 
-ACTS: dict[str, Callable[[], Callable[..., None]]] = {"status": _status, "import": _import, "export": _export, "whatif": _whatif}
+ACTS: dict[str, Callable[[], Callable[..., None]]] = {
+    "status": _status,
+    "doctor": _doctor,
+    "import": _import,
+    "export": _export,
+    "whatif": _whatif,
+}
 GROUPS: dict[str, Callable[[], Typer]] = {
     "profile": _profile,
     "consent": _group_of("consent"),

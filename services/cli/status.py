@@ -16,7 +16,7 @@ from services.cli.paging import PAGE
 
 def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
     """Show the health and address of every service, what identity is still following, and which rights requests and reviews are due. Exit code 1 if any is not SERVING."""
-    found = _ask_all(timeout_s)
+    found = ask_all(timeout_s)
     identity = next(item for item in found if item["service"] == "identity")
     under_way = _under_way(identity["address"], timeout_s) if identity["status"] == "SERVING" else []
     consent = next(item for item in found if item["service"] == "consent")
@@ -32,7 +32,7 @@ def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> 
         raise typer.Exit(1)
 
 
-def _ask_all(timeout_s: float) -> list[dict[str, str]]:
+def ask_all(timeout_s: float) -> list[dict[str, str]]:
     """All at once, so that several silent services cost one timeout, not four."""
     from contextlib import ExitStack
 

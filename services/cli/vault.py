@@ -63,7 +63,7 @@ def settings(environ: Mapping[str, str]) -> RotateSettings:
             return read_settings(RotateSettings, environ)
         except ConfigError as error:
             raise Misused("SETTINGS_MISSING", str(error)) from error
-    return RotateSettings(admin_url=_embedded_admin_url(environ), keyring_file=str(_keyring(environ)))
+    return RotateSettings(admin_url=embedded_admin_url(environ), keyring_file=str(_keyring(environ)))
 
 
 def _keyring(environ: Mapping[str, str]) -> Path:
@@ -73,7 +73,7 @@ def _keyring(environ: Mapping[str, str]) -> Path:
     return path
 
 
-def _embedded_admin_url(environ: Mapping[str, str]) -> str:
+def embedded_admin_url(environ: Mapping[str, str]) -> str:
     address = recorded_postgres(environ)
     password = _secrets(environ) / "postgres-superuser-password"
     if not password.exists():

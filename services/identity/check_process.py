@@ -18,8 +18,9 @@ from services.identity.tables import modelbook
 from shared.errors import TooLarge
 from shared.ids import id_maker
 from shared.instants import now_us
+from shared.logs import start_logging
 from shared.store.pool import open_pool
-from shared.telemetry import logger, start_logging
+from shared.telemetry import logger
 from shared.vault import FileKeyring, Vault
 
 NICENESS = 10  # of 19: a quarter of what others get who want the core too

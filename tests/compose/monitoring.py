@@ -33,13 +33,12 @@ def _not_up(containers: Containers) -> list[str]:
 
 
 def _bad_rules(containers: Containers) -> list[str]:
-    """Those that Prometheus can't evaluate; and an alert that rings although nothing is wrong."""
+    """Those that Prometheus can't evaluate."""
     groups = _ask(containers, "rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     if not rules:
         return ["Prometheus has no rules"]
-    broken = [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] == "err"]
-    return broken + [f"{rule['name']} rings" for rule in rules if rule.get("state") == "firing"]
+    return [f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] == "err"]
 
 
 def _unanswered(containers: Containers, board: Path) -> list[str]:
