@@ -37,8 +37,13 @@ from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
 
+# How long what is looked at beside the writer may keep Python's lock from the loop (five milliseconds by default), which asks for it
+# with every answer of the database (decision 72).
+LOCK_TURN_S = 0.0005
+
 
 async def serve(settings: IdentitySettings, stop: Stop) -> None:
+    sys.setswitchinterval(LOCK_TURN_S)
     server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "identity")
     keyring = FileKeyring(Path(settings.keyring_file))
