@@ -1,25 +1,23 @@
 """Puts rules in force: an event of identity's log, behind which everything is concluded by them; the graph follows in pages."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any
 
 from services.identity.domain.activation import Activate
 from services.identity.domain.rules_document import RulesDocument, rules_of, to_json
-from services.identity.graph.difference import Difference, changed, copied
-from services.identity.graph.facts import Evidence
-from services.identity.graph.region import Region
+from services.identity.graph.difference import Difference
 from services.identity.graph.rules import Rules
 from services.identity.graph_writer import GraphWriter
 from services.identity.ledger import IDENTITY_PARTITION, Ledger
+from services.identity.ruled_pages import Page, RuledPages
 from services.identity.simulating import Progress
-from services.identity.tables import regions, resettling, rulebook, sharing
-from services.identity.tables.regions import Loaded
+from services.identity.tables import resettling, rulebook
 from services.identity.tables.resettling import Resettling
 from services.identity.tables.rulebook import RULES_STREAM, SHIPPED, Activation
 from shared.errors import WrongState
-from shared.events.catalogue import Entry, EventType, Public, make_entry
+from shared.events.catalogue import EventType, Public, make_entry
 from shared.events.rules import RULES_ACTIVATED, RULES_SETTLED, RulesActivated, RulesDiffer, RulesSettled
 from shared.ids import NewId
 from shared.instants import Clock
@@ -27,7 +25,7 @@ from shared.log.writer import Versioned
 from shared.telemetry import logger
 from shared.waiting import wait_for_news
 
-PAGE_IDENTIFIERS = 200  # and what their components hold besides, in one transaction; events wait for their turn behind it
+PAGE_IDENTIFIERS = 200  # and what their components hold besides, in one transaction
 LOOK_S = 30.0  # how often to look for what is unfinished without being told
 
 log = logger("rules")
@@ -43,7 +41,7 @@ class Activator:
     def __init__(self, pool: Any, ledger: Ledger, graph: GraphWriter, check: CheckRules, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
         self._ledger = ledger
-        self._graph = graph
+        self._pages = RuledPages(pool, ledger, graph, new_id)
         self._check = check
         self._clock = clock
         self._new_id = new_id
@@ -113,42 +111,19 @@ class Activator:
         return self._ledger.activation
 
     async def _resettle_page(self) -> bool:
-        """Whether there is more to do. A page, and how far it came, are one transaction."""
-        async with self._ledger.turn():
-            so_far = await resettling.under_way(self._pool)
-            if so_far is None:
-                return False
-            page = await resettling.page_after(self._pool, so_far.settled_to, PAGE_IDENTIFIERS)
-            if not page:
-                await self._finish(so_far)
-                return False
-            await self._resettle(so_far, page)
-        return True
+        """Whether there is more to do."""
+        return await self._pages.settle(self._next_page)
 
-    async def _resettle(self, so_far: Resettling, page: list[bytes]) -> None:
-        activation = self._ledger.activation
-        stored: list[tuple[Region, Region]] = []  # as it was, and as it becomes
-
-        def remember(loaded: Loaded) -> Sequence[Entry]:
-            stored.append((copied(loaded.region), loaded.region))
-            return ()
-
-        async def also(connection: Any) -> None:
-            await resettling.save(connection, so_far.after(page, changed(*stored[0])))
-
-        cause = Evidence(activation.activated_at, activation.event_id)
-        await self._graph.resettle(page, remember, also, cause=cause, reconsider=await self._along(page))
-
-    async def _along(self, page: list[bytes]) -> set[bytes]:
-        """With a page goes what links again under the rules: else customers are founded by what half of it says."""
-        found, rules = set(page), self._ledger.rules
-        while True:
-            loaded = await regions.load(self._pool, page, 0, rules, found)
-            shared = {node.value_hash for node in loaded.region.shared} - found
-            back = await sharing.returning(self._pool, shared, rules) if shared else set()
-            if not back:
-                return found
-            found |= back
+    async def _next_page(self) -> Page | None:
+        """In a turn. None: nothing is to be followed any more."""
+        so_far = await resettling.under_way(self._pool)
+        if so_far is None:
+            return None
+        page = await resettling.page_after(self._pool, so_far.settled_to, PAGE_IDENTIFIERS)
+        if not page:
+            await self._finish(so_far)
+            return None
+        return Page(so_far, page)
 
     async def _finish(self, so_far: Resettling) -> None:
         event = RulesSettled(

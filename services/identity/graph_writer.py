@@ -211,17 +211,18 @@ class GraphWriter:
         return True
 
     async def write_change(self, change: Change, loaded: Loaded, settled: Settled, drafting: Drafting) -> None:
-        await self._commit(loaded, settled, drafting, change.touched, change.also, change.cause)
+        await self.commit(loaded, settled, drafting, change.touched, change.also, change.cause)
 
     async def _write(self, loaded: Loaded, touched: Collection[bytes], amend: Amend, also: Also, cause: Evidence = NOBODY) -> None:
         drafting = Drafting()
         for entry in amend(loaded):
             drafting.take(loaded.versions, entry)
-        await self._commit(loaded, await self._settle(loaded, []), drafting, touched, also, cause)
+        await self.commit(loaded, await self._settle(loaded, []), drafting, touched, also, cause)
 
-    async def _commit(
+    async def commit(
         self, loaded: Loaded, settled: Settled, drafting: Drafting, touched: Collection[bytes], also: Also, cause: Evidence
     ) -> None:
+        """What follows from what changed without events, in one transaction with `also`."""
         await self.draft(loaded, settled, {}, {}, drafting, cause)
 
         async def write_views(connection: Any, records: Sequence[Record]) -> None:

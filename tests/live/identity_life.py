@@ -150,8 +150,9 @@ class Life:
     async def beside(self, parts: Parts) -> None:
         """Something else comes while it is settled."""
         other = self.random.choice([self.unit, self.unit, self.unit, self.decide, self.erase, self.match, self.left])
+        work = self.random.choice([parts.settler.step, parts.activator._resettle_page]) if self.ruled else parts.settler.step
         if self.units:
-            await asyncio.gather(parts.settler.step(), other(parts))
+            await asyncio.gather(work(), other(parts))
 
     async def page(self, parts: Parts) -> None:
         await parts.activator._resettle_page()

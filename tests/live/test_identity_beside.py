@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -43,10 +44,10 @@ def asked(store: Store, act: Any, request_id: str = "r") -> Decide:
 class Looking:
     """What is looked at beside the writer waits until it may go on."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, where: ModuleType = beside) -> None:
         self.begun, self._go_on, self._loop = asyncio.Event(), threading.Event(), asyncio.get_running_loop()
         self.go_on: Callable[[], None] = self._go_on.set
-        monkeypatch.setattr(beside, "look", self._look)
+        monkeypatch.setattr(where, "look", self._look)
 
     def _look(self, *arguments: Any) -> region.Looked:
         self._loop.call_soon_threadsafe(self.begun.set)
