@@ -2,6 +2,7 @@
 
 from services.profile.disclosed import Disclosed
 from services.profile.disclosing import Disclosing
+from services.profile.steady import Steady
 
 
 async def _nothing(*_: object) -> None:
@@ -10,3 +11,8 @@ async def _nothing(*_: object) -> None:
 
 def unrecorded() -> Disclosed:
     return Disclosed(Disclosing(_nothing, lambda: 0), _nothing, lambda: 0, lambda _since, _keys: False, lambda: 0, 1)
+
+
+def calm() -> Steady:
+    """Where nothing changes meanwhile."""
+    return Steady(lambda: 0, lambda _since, _keys: False, lambda: 0)

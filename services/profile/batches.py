@@ -24,6 +24,7 @@ from services.profile.failures import OF_OTHERS, failed, note
 from services.profile.owners import Owners
 from services.profile.permission import permitting
 from services.profile.profile import Profile
+from services.profile.reading import judged_by
 from shared.consent_rule import Case
 from shared.errors import CustomerError, NotFound, NotPermitted, ProfileFailed, WrongState
 from shared.events.consent import DecisionRecorded, PurposeDefined
@@ -215,6 +216,8 @@ class Batches:
         if depends_on_the_person(purpose):
             decisions = await self._profiles.permission.decisions({bound for one in bonds.values() for bound in one})
         now = self._profiles.permission.clock()
+        for customer, cluster in clusters.items():
+            judged_by(customer, {customer, *cluster, *bonds[customer]})
         return {
             customer: _permitted(customer, cluster, case_of(purpose, bonds[customer], decisions, now))
             for customer, cluster in clusters.items()

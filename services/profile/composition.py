@@ -48,6 +48,7 @@ from services.profile.sides import Sides
 from services.profile.simulating import Simulation
 from services.profile.snapshotting import Snapshotter
 from services.profile.standings import Standings
+from services.profile.steady import Steady
 from services.profile.sweep import Sweep
 from services.profile.tables.consents import Consents
 from services.profile.tables.disclosures import DisclosureLog
@@ -196,6 +197,14 @@ def _applied(consents: Consents, progress: Progress) -> Load[bytes, list[KnownDe
     return decisions
 
 
+def _ready(profiles: Profiles, progress: Progress, *caches: LoadingCache[Any, Any]) -> tuple[ReadyAnswers, Steady]:
+    """What is made from these caches, and is told of what changes in them."""
+    ready = ReadyAnswers(profiles.still_holds, now_us)
+    for cache in caches:
+        cache.watch(ready.drop)
+    return ready, Steady(lambda: ready.changes, ready.overtook, lambda: progress.applied("consent"))
+
+
 def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY) -> Parts:
     """`pool`'s search path names profile's schema."""
     partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
@@ -222,10 +231,8 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     chooser = Chooser(rulebook, decisions, vault.lookup_key, now_us)
     profiles = Profiles(past, chooser, owners, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
-    ready = ReadyAnswers(profiles.still_holds, now_us)
-    for cache in (held, decisions, owners.cache):
-        cache.watch(ready.drop)
-    visibility, new_rules = Visibility(profiles, states), NewRules(states, history, chooser, rulebook)
+    ready, steady = _ready(profiles, progress, held, decisions, owners.cache)
+    visibility, new_rules = Visibility(profiles, states, steady), NewRules(states, history, chooser, rulebook)
     told = (on_changed, on_replaced, snapshotter)
     recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)
     batches, scans = (Batches(profiles, owners, cache, vault.lookup_key) for cache in (held, LoadingCache(states.load, 0)))
@@ -262,7 +269,7 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
         purger=Purger(pool, reader, held, vault, progress, partitions),
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us, lambda: activator.is_folding),
         memberships=members,
-        listed=Listed(batches, chooser, rulebook, states, held),
+        listed=Listed(batches, chooser, rulebook, states, held, steady),
         belongings=Belongings(profiles, now_us),
         past_members=PastMembers(profiles, batches, chooser, states, now_us),
     )

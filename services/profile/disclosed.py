@@ -12,7 +12,8 @@ import msgspec
 from services.profile.disclosing import Call, Disclosing
 from services.profile.domain.clocks import NOW, Instant
 from services.profile.domain.disclosure import Given, plain, withheld_names
-from services.profile.reading import Reading, noted
+from services.profile.reading import Moment, Reading, noted
+from services.profile.steady import Steady
 from shared.errors import CustomerError, NotPermitted, Unavailable, WrongState
 from shared.events.catalogue import encode
 from shared.events.consent import PurposeDefined
@@ -21,8 +22,6 @@ from shared.ids import partition_of
 from shared.pieces import Pieces
 
 GIVEN_AT_ONCE: Final = 20  # customers of one answer, a millisecond or two
-
-TRIES: Final = 8  # to make an answer while others write: each takes some milliseconds at most
 T = TypeVar("T")
 Positions = tuple[tuple[int, int], ...]  # by partition
 
@@ -56,8 +55,8 @@ class Disclosed:
         self._disclosing = disclosing
         self._permit = permit
         self._changes = changes
-        self._overtook = overtook
         self._consent_known = consent_known
+        self._steady = Steady(changes, overtook, consent_known)
         self._partitions = partitions
         self._policies: dict[tuple[str, int], bytes] = {}
 
@@ -75,24 +74,8 @@ class Disclosed:
                 raise
 
     async def steady(self, work: Callable[[], Awaitable[T]]) -> T:
-        """What is made, or refused, of one moment: made anew where something that it was made from changed meanwhile. If that is so of the last
-        try too, it says only that it knew of what was decided before it began, and whether it is permitted is asked again."""
-        for left in reversed(range(TRIES)):
-            since, known, made, refusal = self._changes(), self._consent_known(), list[T](), None
-            with noted() as reading:
-                try:
-                    made.append(await work())
-                except (NotPermitted, WrongState, Unavailable) as refused:
-                    refusal = refused
-                changed = self._overtook(since, reading.keys)
-                reading.overtaken, reading.unsteady = changed and left > 0, changed
-                reading.consent_known = known if changed else self._consent_known()
-            if reading.overtaken:
-                continue
-            if refusal is not None:
-                raise refusal
-            break
-        return made[0]
+        """As `Steady.of`; whether it is permitted is asked again of what was overtaken each time."""
+        return await self._steady.of(work)
 
     async def give(self, call: Call, reading: Reading, shown: Shown) -> None:
         """What a call about one customer answers. Raises what is raised when it is not permitted any more once it is written down."""
@@ -136,16 +119,17 @@ class Disclosed:
             terms, fields=plain(shown.fields), withheld=withheld, rules_version=shown.rules_version, mask=plain(shown.mask)
         )
         positions = tuple(sorted((partition, pos) for partition, pos in shown.positions.items() if pos >= 0))
+        moment = reading.moment_of(shown.members)
         return Given(
             terms,
             tuple(shown.members),
             reading.evidence_of(shown.members),
-            self._known_to(reading),
+            self._known_to(moment),
             positions,
             shown.instant.valid_at,
             shown.instant.known_at,
             shown.tag,
-            joined=self._joined(reading, positions),
+            joined=self._joined(moment, positions if shown.tag and shown.instant.is_now else ()),
         )
 
     def refused(
@@ -153,17 +137,19 @@ class Disclosed:
     ) -> Given:
         """Of one of whom nothing is told; `refusal` has an outcome. Who was one by then is known by the newest events of each."""
         terms = self._terms(call, purpose, outcome_of(refusal) or "deny", refusal.reason)
-        newest = newest_by_partition({one: reading.newest[one] for one in members if one in reading.newest}, self._partitions)
+        moment = reading.moment_of(members)
+        newest = newest_by_partition({one: moment.newest[one] for one in members if one in moment.newest}, self._partitions)
         positions = tuple(sorted(newest.items()))
-        joined = self._joined(reading, positions)
-        return Given(terms, tuple(members), reading.evidence_of(members), self._known_to(reading), positions, joined=joined)
+        joined = self._joined(moment, positions)
+        return Given(terms, tuple(members), reading.evidence_of(members), self._known_to(moment), positions, joined=joined)
 
-    def _joined(self, reading: Reading, positions: Positions) -> Positions:
-        newest = tuple(sorted(newest_by_partition(reading.newest, self._partitions).items()))
+    def _joined(self, moment: Moment, positions: Positions) -> Positions:
+        """None, where it is told by these already."""
+        newest = tuple(sorted(newest_by_partition(moment.newest, self._partitions).items()))
         return () if newest == positions else newest
 
-    def _known_to(self, reading: Reading) -> int:
-        return self._consent_known() if reading.consent_known is None else reading.consent_known
+    def _known_to(self, moment: Moment) -> int:
+        return self._consent_known() if moment.consent_known is None else moment.consent_known
 
     def _terms(self, call: Call, purpose: PurposeDefined, outcome: Outcome, reason: str = "") -> Terms:
         policy = (purpose.name, purpose.version)

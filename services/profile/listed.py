@@ -15,6 +15,7 @@ from services.profile.domain.membership import is_the_same, judged_by_less
 from services.profile.domain.rules import Rules, fold_digest
 from services.profile.domain.state import Held, is_kept_for
 from services.profile.profile import Profile
+from services.profile.steady import Steady
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.states import States
 from shared.errors import ProfileFailed
@@ -23,20 +24,30 @@ from shared.events.consent import PurposeDefined
 
 class Listed:
     def __init__(
-        self, batches: Batches, chooser: Chooser, rulebook: Rulebook, states: States, cache: LoadingCache[bytes, Held]
+        self,
+        batches: Batches,
+        chooser: Chooser,
+        rulebook: Rulebook,
+        states: States,
+        cache: LoadingCache[bytes, Held],
+        steady: Steady,
     ) -> None:
         self._batches = batches
         self._chooser = chooser
         self._rulebook = rulebook
         self._states = states
         self._cache = cache
+        self._steady = steady
 
     async def judged(self, segment: str, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, bool]:
         """Of those who permit the purpose: whether it is by less than all that they are judged, as they are now. So it is said of one
-        of whom it can't be told: she stays where she was, and whether she should isn't known.
+        of whom it can't be told: she stays where she was, and whether she should isn't known. Each is judged at a moment of their own.
 
         Raises Unavailable (CONSENT_NOT_CONFIRMED).
         """
+        return await self._steady.each(customers, lambda some: self._judged(segment, some, purpose))
+
+    async def _judged(self, segment: str, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, bool]:
         if self._rulebook.in_force.settled:
             return await self._by_profiles(segment, customers, purpose)
         while True:
@@ -46,9 +57,11 @@ class Listed:
                 return judged
 
     async def permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
-        """Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
-        permitted, _ = await self._clusters(customers, purpose, [one.rules for one in self._rulebook.activations])
-        return set(permitted)
+        """Each at a moment of their own. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        return set(await self._steady.each(customers, lambda some: self._permitted(some, purpose)))
+
+    async def _permitted(self, customers: Collection[bytes], purpose: PurposeDefined) -> Mapping[bytes, object]:
+        return (await self._clusters(customers, purpose, [one.rules for one in self._rulebook.activations]))[0]
 
     async def _by_profiles(self, segment: str, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, bool]:
         found = await self._batches.profiles(customers, purpose)
@@ -81,7 +94,7 @@ class Listed:
         in_force = fold_digest(self._rulebook.rules.keeping)
 
         async def load(ring: Collection[bytes]) -> dict[bytes, Held]:
-            found = self._cache.at_hand(ring)
+            found = self._cache.at_hand(ring)  # which notes all of them, wherever they come from
             kept = await self._states.kept([stream for stream in ring if stream not in found], kept_by)
             found |= {stream: held for stream, (held, _) in kept.items()}
             found |= await self._cache.get([stream for stream in ring if stream not in found])

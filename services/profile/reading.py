@@ -3,10 +3,18 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from shared.consent_rule import Verdict
 from shared.events.consent import PurposeDefined
 from shared.instants import END_OF_TIME
+
+
+class Moment(NamedTuple):
+    """When somebody was judged: up to where decisions were known (None: that wasn't noted), and by stream the newest events that it was by."""
+
+    consent_known: int | None
+    newest: Mapping[bytes, int]
 
 
 class Reading:
@@ -22,6 +30,8 @@ class Reading:
         self.consent_known: int | None = None  # up to where decisions were, if that was noted
         self.overtaken = False  # something that it was made from changed meanwhile: it is made anew
         self.unsteady = False  # so it did each time
+        self.judged_by: dict[bytes, Collection[bytes]] = {}  # of each of many, the keys
+        self.moments: dict[bytes, Moment] = {}  # of each of many, where they have one of their own
         self.purpose: PurposeDefined | None = None
         self.customer = b""
 
@@ -39,8 +49,26 @@ class Reading:
         self.newest |= other.newest
         self.unsteady |= other.unsteady
         self.consent_known = self.consent_known if other.consent_known is None else other.consent_known
+        self.judged_by |= other.judged_by
+        self.moments |= other.moments
         for stream, decisions in other.evidence.items():
             self.evidence.setdefault(stream, set()).update(decisions)
+
+    def took(self, customer: bytes, consent_known: int) -> None:
+        """One of many was judged, by no more than that."""
+        keys = self.judged_by.get(customer, ())
+        self.moments[customer] = Moment(consent_known, {key: self.newest[key] for key in keys if key in self.newest})
+
+    def forget(self, customers: Iterable[bytes]) -> None:
+        """These are judged anew."""
+        for customer in customers:
+            del self.moments[customer]
+            for key in self.judged_by.pop(customer, ()):
+                self.evidence.pop(key, None)
+
+    def moment_of(self, members: Iterable[bytes]) -> Moment:
+        """Of those who are one."""
+        return next((self.moments[one] for one in members if one in self.moments), Moment(self.consent_known, self.newest))
 
     def evidence_of(self, members: Iterable[bytes]) -> tuple[bytes, ...]:
         return tuple(sorted({decision for member in members for decision in self.evidence.get(member, ())}))
@@ -86,3 +114,9 @@ def relied_on(streams: Iterable[bytes], verdict: Verdict) -> None:
     decisions = {verdict.decision_id, verdict.against} - {b""}
     for stream in streams:
         reading.evidence.setdefault(stream, set()).update(decisions)
+
+
+def judged_by(customer: bytes, keys: Collection[bytes]) -> None:
+    """One of many: what could make them be judged otherwise."""
+    if (reading := _under_way.get()) is not None:
+        reading.judged_by[customer] = keys

@@ -5,9 +5,11 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from services.profile.app import Profiles
-from services.profile.clusters import cluster_of
+from services.profile.clusters import bonds_of, cluster_of
 from services.profile.domain.state import Held, LinkedIdentifier, linked
 from services.profile.enforcement import asks_the_person
+from services.profile.reading import judged_by, looked_up
+from services.profile.steady import Steady
 from services.profile.tables.states import States
 from shared.errors import NotPermitted, WrongState
 from shared.events.consent import PurposeDefined
@@ -24,15 +26,15 @@ class Visible(msgspec.Struct, frozen=True):
 
 
 class Visibility:
-    def __init__(self, profiles: Profiles, states: States) -> None:
+    def __init__(self, profiles: Profiles, states: States, steady: Steady) -> None:
         self._profiles = profiles
         self._states = states
+        self._steady = steady
 
     async def of(self, streams: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Visible | None]:
         """As things are now, by stream; None where the customer doesn't permit the purpose, or was erased and the purpose
-        asks the person. Raises Unavailable."""
-        held = dict(await self._states.load(streams)) if streams else {}
-        return {stream: await self._visible(stream, purpose, held) for stream in streams}
+        asks the person. Each is asked at a moment of its own. Raises Unavailable."""
+        return await self._steady.each(streams, lambda some: self._of(some, purpose))
 
     async def refused(self, customers: Collection[bytes], purpose: PurposeDefined) -> set[bytes]:
         """Of whom nothing may be seen now, whether they don't permit it, are gone, or never were. Raises Unavailable."""
@@ -40,11 +42,21 @@ class Visibility:
         seen = await self.of(known, purpose)
         return {customer for customer in customers if (visible := seen.get(customer)) is None or visible.erased}
 
+    async def _of(self, streams: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, Visible | None]:
+        looked_up(streams)
+        held, found = dict(await self._states.load(streams)) if streams else {}, dict[bytes, Visible | None]()
+        for stream in streams:
+            found[stream] = await self._visible(stream, purpose, held)
+            cluster = cluster_of(stream, held)
+            judged_by(stream, {stream, *cluster, *bonds_of(cluster)})
+        return found
+
     async def _visible(self, stream: bytes, purpose: PurposeDefined, held: dict[bytes, Held]) -> Visible | None:
         """`held` is the states loaded so far, and grows."""
 
         async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
             if missing := [other for other in streams if other not in held]:
+                looked_up(missing)
                 held.update(await self._states.load(missing))
             return {other: held[other] for other in streams if other in held}
 

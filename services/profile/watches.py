@@ -35,8 +35,9 @@ from services.profile.following import (
 )
 from services.profile.hub import Hub
 from services.profile.profile import Profile
-from services.profile.reading import noted, steady_until
+from services.profile.reading import Reading, noted, steady_until
 from services.profile.ready import ReadyAnswers
+from services.profile.steady import Steady
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
@@ -72,7 +73,7 @@ class Look(msgspec.Struct, frozen=True):
     newest: Places = {}
     since: int = 0
     is_scan: bool = False
-    evidence: Mapping[bytes, Collection[bytes]] = {}  # by stream, the decisions that it may be shown by, or may not
+    reading: Reading = msgspec.field(default_factory=Reading)  # by what, and when, each of them was judged
 
 
 class Watches:
@@ -104,6 +105,7 @@ class Watches:
         self._progress = progress
         self._hub = hub
         self._ready = ready
+        self._steady = Steady(lambda: ready.changes, ready.overtook, lambda: progress.applied(CONSENT))
         self._clock = clock
         self._partitions = partitions
 
@@ -215,12 +217,13 @@ class Watches:
         within = self._within(segment, purpose) if segment else None
         with noted() as reading:
             async with self.turns.of(len(customers)):
-                seen = await batches.seen(customers, purpose, with_verified=with_verified, within=within)
+                seen = await self._steady.each(
+                    customers, lambda some: batches.seen(some, purpose, with_verified=with_verified, within=within)
+                )
         if segment:
             seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
-        return Look(
-            purpose, {one: seen[one] for one in customers if one in seen}, since=since, is_scan=is_scan, evidence=reading.evidence
-        )
+        outcomes = {one: seen[one] for one in customers if one in seen}
+        return Look(purpose, outcomes, since=since, is_scan=is_scan, reading=reading)
 
     def _within(self, segment: str, purpose: PurposeDefined) -> Within:
         """Asks the condition itself, so that it is as fresh as the profile and of the same rules."""

@@ -8,15 +8,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import msgspec
 import psycopg
 import pytest
+from c360.profile.v1 import disclosure_pb2
+from c360.profile.v1.disclosure_pb2_grpc import DisclosureServiceStub
 from psycopg.rows import dict_row
 
+from services.cli.against_consent import READ_TAKES, compare
+from services.cli.remote_log import RemoteLog
 from services.profile.domain.decided import KnownDecision
 from shared.consent_copies import as_recorded
 from shared.events.catalogue import encode
 from shared.events.consent import PurposeDefined
+from tests.e2e.client import DEADLINE_S
 from tests.live.audited import PEOPLE, Audited
 from tests.stacks import fresh_stack
 
@@ -159,6 +165,26 @@ def test_a_purpose_that_consent_did_not_define_so_is_told(audited: Audited) -> N
         wider = encode(msgspec.structs.replace(decode_purpose(row["purpose"]), traits=("*",)))
         connection.execute("UPDATE purposes SET purpose = %s WHERE name = 'marketing' AND version = %s", [wider, row["version"]])
         assert rederived(audited, read, 1)[1] == ["PURPOSE_MISSING", "PURPOSE_NOT_IN_LOG"]
+
+
+def test_a_read_by_a_version_that_had_long_been_replaced_is_told(audited: Audited) -> None:
+    """A deceived reader goes by the old version and tells all else as it is; one that was under way when the new one came does so too."""
+    address, c360, document = f"email:p{next(people)}@example.com", audited.c360, audited.folder / "surveys.json"
+    for description in ("Ask how it was", "Ask how it was, and what is missing"):
+        document.write_text(json.dumps({"description": description, "legal_basis": "contract", "traits": ["city"]}))
+        c360.run("consent", "purposes", "define", "surveys", str(document), "--by", "legal", "--reason", "ticket 12")
+    c360.run("profile", "get", address, "--purpose", "surveys")
+    listed = c360.run("audit", "who-read", address, "--purpose", "surveys", "--limit", "1", "--json").stdout
+    endpoints = audited.stack.endpoints
+    with grpc.insecure_channel(endpoints.profile) as profile, grpc.insecure_channel(endpoints.consent) as consent:
+        request = disclosure_pb2.RederiveDisclosureRequest(disclosure_id=json.loads(listed.splitlines()[0])["disclosure_id"])
+        told = DisclosureServiceStub(profile).RederiveDisclosure(request, timeout=DEADLINE_S)
+        log = RemoteLog(consent, DEADLINE_S)
+        assert (told.disclosure.purpose_version, compare(log, told).findings) == ("surveys@2", [])
+        told.disclosure.purpose_version = "surveys@1"
+        assert compare(log, told).findings == [], "it may have been under way"
+        told.disclosure.read_time.FromMicroseconds(told.disclosure.read_time.ToMicroseconds() + READ_TAKES)
+        assert compare(log, told).findings == ["PURPOSE_OVERTAKEN"]
 
 
 def test_an_event_that_was_altered_in_both_is_told(audited: Audited) -> None:

@@ -1,7 +1,8 @@
 """Whatever is recorded while it is read, in however many partitions: each read follows again from what it was made from."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -11,7 +12,10 @@ import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import disclosure_pb2 as disclosures
+from c360.profile.v1 import export_pb2, history_pb2, watch_pb2
 from c360.profile.v1 import profile_pb2 as pb
+from c360.profile.v1.export_pb2_grpc import ExportServiceStub
+from c360.profile.v1.history_pb2_grpc import HistoryServiceStub
 
 from services.profile.domain.decided import KnownDecision
 from services.stack.stack import Stack
@@ -152,6 +156,38 @@ class Life:
         except grpc.RpcError:
             pass
 
+    async def look_up(self) -> None:
+        """Any other call that is about one customer, or about many of whom each is shown by itself."""
+        await self.pause()
+        whose = [CustomerRef(customer_id=to_text(one)) for one in self.random.sample(self.customers, CUSTOMERS)]
+        one: dict[str, Any] = {"customer": whose[0], "purpose": self.random.choice(PURPOSES)}
+        calls, channel = self.inside.calls, self.inside.channel
+        watched = watch_pb2.WatchProfilesRequest(purpose=one["purpose"], customers=whose)
+        ways: list[Callable[[], Awaitable[Any]]] = [
+            lambda: calls.LookupCustomer(pb.LookupCustomerRequest(**one)),
+            lambda: calls.ListIdentifiers(pb.ListIdentifiersRequest(**one)),
+            lambda: calls.ListMembers(pb.ListMembersRequest(**one)),
+            lambda: calls.GetTimeline(pb.GetTimelineRequest(**one)),
+            lambda: HistoryServiceStub(channel).ListProfileChanges(history_pb2.ListProfileChangesRequest(**one)),
+            lambda: all_of(ExportServiceStub(channel).ExportChanges(export_pb2.ExportChangesRequest(purpose=one["purpose"]))),
+            lambda: first_of(self.inside.watches.WatchProfiles(watched)),
+        ]
+        with suppress(grpc.RpcError):
+            await self.random.choice(ways)()
+
+
+async def all_of(responses: Any) -> None:
+    async for _ in responses:
+        pass
+
+
+async def first_of(responses: Any) -> None:
+    """Until everybody was told."""
+    async for one in responses:
+        if one.positions:
+            break
+    responses.cancel()
+
 
 def replaced(entry: Entry, value_hash: bytes) -> Entry:
     return msgspec.structs.replace(entry, header=encode(msgspec.structs.replace(entry.public(), value_hash=value_hash)))
@@ -175,6 +211,22 @@ async def test_each_read_follows_again(inside: Inside, seed: int) -> None:
     reads = await all_reads(inside)
     verdicts = [one.verdict for one in reads]
     assert {disclosures.VERDICT_PERMIT, disclosures.VERDICT_DENY} <= set(verdicts)
+    await agree_again(inside, reads)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_so_does_each_other_call_and_each_of_many_in_a_list_an_export_and_a_watch(inside: Inside, seed: int) -> None:
+    life = Life(inside, Random(seed))
+    await life.begin()
+    for _ in range(ROUNDS):
+        await asyncio.gather(life.change(), *(life.look_up() for _ in range(READERS)))
+    reads = await all_reads(inside)
+    calls = {one.call for one in reads if one.verdict in (disclosures.VERDICT_PERMIT, disclosures.VERDICT_PARTIAL)}
+    assert calls >= {"LookupCustomer", "ListIdentifiers", "ListMembers", "GetTimeline", "ExportChanges", "WatchProfiles"}
+    await agree_again(inside, reads)
+
+
+async def agree_again(inside: Inside, reads: Sequence[disclosures.Disclosure]) -> None:
     differing = []
     for one in reads:
         found = await inside.disclosed.RederiveDisclosure(disclosures.RederiveDisclosureRequest(disclosure_id=one.disclosure_id))

@@ -33,6 +33,7 @@ from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
 from shared.log.reader import Happened
 from shared.vault import DataKey, Vault
+from tests.unrecorded import calm
 
 PARTITIONS = 2
 AUDIT = PurposeDefined(
@@ -239,7 +240,7 @@ class Past:
         self.differences = Differences(self.profiles, chooser, self.history, self.sides, vault)
         self.walks = Walks(self.profiles, chooser, self.history, self.sides, reader, vault, PARTITIONS, Pauses(lambda _: None))
         self.states = cast(Any, MemoryStates(self._states, self.log))
-        self.visibility = Visibility(self.profiles, self.states)
+        self.visibility = Visibility(self.profiles, self.states, calm())
         self.timelines = Timelines(self.profiles, reader, vault, PARTITIONS)
 
     def lapses(self) -> Lapses:

@@ -1,15 +1,19 @@
-"""An answer that is overtaken while it is made: it is made anew, not for ever, and says no more of itself than it can stand by."""
+"""An answer that is overtaken while it is made: it is made anew, not for ever, and says no more of itself than it can stand by. Of many each is
+one of its own."""
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
 import pytest
 
-from services.profile.disclosed import TRIES, Disclosed, Shown
+from services.profile.disclosed import Disclosed, Shown
 from services.profile.disclosing import Call, Disclosing
 from services.profile.domain.disclosure import Disclosure
-from services.profile.reading import looked_up, noted
+from services.profile.reading import judged_by, looked_up, noted, relied_on, stood
 from services.profile.ready import ReadyAnswers
+from services.profile.steady import TRIES, Steady
+from shared.consent_rule import Verdict
 from shared.errors import NotPermitted
 from shared.events.consent import PurposeDefined
 
@@ -86,3 +90,43 @@ async def test_what_was_made_before_and_not_taken_is_not_what_an_answer_is_made_
     with noted() as reading:
         await overtaken.disclosed.steady(make)
     assert reading.keys == {HERS}
+
+
+class Many:
+    """Some who are judged together, while as many decisions as `coming` come about one of them: one with each try."""
+
+    def __init__(self, coming: int, one: bytes) -> None:
+        self.coming, self.one, self.known = coming, one, 0
+        self.ready = ReadyAnswers(lambda _: True, lambda: 0)
+        self.steady = Steady(lambda: self.ready.changes, self.ready.overtook, lambda: self.known)
+        self.asked = Counter[bytes]()
+
+    async def judge(self, customers: Collection[bytes]) -> dict[bytes, int]:
+        """By what each is."""
+        self.asked.update(customers)
+        found = dict.fromkeys(customers, self.known)
+        for one in customers:
+            looked_up([one])
+            judged_by(one, [one])
+            stood({one: self.known})
+            relied_on([one], Verdict(True, "CONSENT_GRANTED", str(self.known).encode()))
+        if self.coming and self.one in customers:
+            self.coming, self.known = self.coming - 1, self.known + 1
+            self.ready.drop([self.one])
+        return found
+
+
+@pytest.mark.parametrize("times", range(TRIES + 3))
+async def test_of_many_those_alone_are_judged_anew_who_were_overtaken(times: int) -> None:
+    many, others = Many(times, HERS), [ANOTHERS, b"a third's"]
+    with noted() as reading:
+        judged = await many.steady.each([HERS, *others], many.judge)
+    assert [many.asked[one] for one in others] == [1, 1]
+    assert many.asked[HERS] == min(times + 1, TRIES)
+    assert judged[HERS] == min(times, TRIES - 1)
+    for one in (HERS, *others):
+        made_from = judged[one]
+        moment = reading.moment_of([one])
+        assert moment.newest == {one: made_from}, "each by itself"
+        assert reading.evidence[one] == {str(made_from).encode()}, "what it was judged by before is forgotten"
+        assert moment.consent_known == (made_from if one == HERS else min(times, 1))

@@ -162,17 +162,16 @@ class WatchDisclosures:
             by_look.setdefault(id(look), (look, []))[1].append(shown_of(message, profile))
             await pieces.done(1)
         for look, shown in by_look.values():
-            await self._disclosed.give_all(self._call, reading_of(look), look.purpose, shown)
+            await self._disclosed.give_all(self._call, look.reading, look.purpose, shown)
 
-    async def refuse(self, refused: Iterable[tuple[Look, Refused]]) -> None:
-        """What is told of each by name."""
-        by_look: dict[int, tuple[Look, list[Refused]]] = {}
-        for look, one in refused:
-            by_look.setdefault(id(look), (look, []))[1].append(one)
+    async def refuse(self, refused: Iterable[tuple[Look, bytes, Refused]]) -> None:
+        """What is told of each by name: who was looked at, and was asked for it. Who may be the same is asked for themselves."""
+        by_look: dict[int, tuple[Look, list[tuple[list[bytes], CustomerError]]]] = {}
+        for look, customer, one in refused:
+            by_look.setdefault(id(look), (look, []))[1].append(([customer], one.refusal))
             one.refusal.facts.update(verdict_fact(one.refusal))
-        for look, several in by_look.values():
-            told = [(one.members, one.refusal) for one in several]
-            await self._disclosed.refuse_all(self._call, reading_of(look), look.purpose, told)
+        for look, told in by_look.values():
+            await self._disclosed.refuse_all(self._call, look.reading, look.purpose, told)
 
     async def refusing(
         self, responses: AsyncGenerator[Item, None], purpose: Callable[[], PurposeDefined], customers: Collection[bytes]
@@ -189,12 +188,6 @@ class WatchDisclosures:
                     refusal.facts.update(fact)
                     await self._disclosed.refuse_all(self._call, Reading(), purpose(), [([one], refusal) for one in customers])
                 raise
-
-
-def reading_of(look: Look) -> Reading:
-    reading = Reading()
-    reading.evidence = {stream: set(decisions) for stream, decisions in look.evidence.items()}
-    return reading
 
 
 class ReadyReads:

@@ -58,9 +58,14 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
             old, new = [await instant_for(self._profiles, point, customer, purpose, instant) for point, instant in points]
-            compared = await self._differences.between(customer, purpose, old, new, choice)
-            message = diff_message(compared, purpose, _wanted(request))
-            await self._disclosed.give(call, reading, await self._of_changes(customer, [message], message.withheld))
+
+            async def found() -> tuple[pb.DiffProfileResponse, Shown]:
+                compared = await self._differences.between(customer, purpose, old, new, choice)
+                message = diff_message(compared, purpose, _wanted(request))
+                return message, await self._of_changes(customer, [message], message.withheld)
+
+            message, shown = await self._disclosed.steady(found)
+            await self._disclosed.give(call, reading, shown)
         return message
 
     async def ListProfileChanges(self, request: pb.ListProfileChangesRequest, context: Any) -> pb.ListProfileChangesResponse:
@@ -74,9 +79,14 @@ class HistoryApi(history_pb2_grpc.HistoryServiceServicer):
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
             until = await instant_for(self._profiles, request.until, customer, purpose, until)
-            walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice, wanted)
-            message = _message(walked, purpose, wanted.traits, page)
-            await self._disclosed.give(call, reading, await self._of_changes(customer, message.changes, message.withheld))
+
+            async def found() -> tuple[pb.ListProfileChangesResponse, Shown]:
+                walked = await self._walks.page(customer, purpose, order, until, page.after, page.size, choice, wanted)
+                message = _message(walked, purpose, wanted.traits, page)
+                return message, await self._of_changes(customer, message.changes, message.withheld)
+
+            message, shown = await self._disclosed.steady(found)
+            await self._disclosed.give(call, reading, shown)
         return message
 
     async def _of_changes(

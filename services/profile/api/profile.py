@@ -29,7 +29,7 @@ from services.profile.profile import Profile
 from services.profile.reading import Reading, noted
 from services.profile.ready import ReadyAnswers
 from services.profile.replay import Replayer
-from services.profile.timelines import Timelines
+from services.profile.timelines import Stretch, Timelines
 from services.profile.watches import Watches
 from shared.errors import LimitExceeded, Unavailable
 from shared.events.consent import ALL_TRAITS, PurposeDefined
@@ -153,7 +153,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         call = call_of("LookupCustomer", context)
         async with self._disclosed.read(call) as reading:
             purpose, customer, instant = await self._asked(request, context, reading, names_then=True)
-            standing = await self._profiles.standing(customer, purpose, instant)
+            standing = await self._disclosed.steady(lambda: self._profiles.standing(customer, purpose, instant))
             shown = Shown(members=standing.members, fields=["customer_id"], positions=standing.positions, instant=instant)
             await self._disclosed.give(call, reading, shown)
         return pb.LookupCustomerResponse(
@@ -169,7 +169,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         call = call_of("ListIdentifiers", context)
         async with self._disclosed.read(call) as reading:
             purpose, customer, instant = await self._asked(request, context, reading)
-            profile = await self._profiles.profile(customer, purpose, instant)
+            profile = await self._disclosed.steady(lambda: self._profiles.profile(customer, purpose, instant))
             released = release(profile.record, purpose)
             visible = sorted(released.identifiers, key=_place)
             shown, token = page.cut([linked for linked in visible if page.after is None or _place(linked) > page.after], _place)
@@ -183,21 +183,29 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         call = call_of("ListMembers", context)
         async with self._disclosed.read(call) as reading:
             purpose, customer, instant = await self._asked(request, context, reading)
-            await self._profiles.permit_past(customer, purpose)
-            members, _ = await self._profiles.members(customer, instant.known_at)
-            await self._profiles.permit_others(members, purpose)
-            named = sorted(set(members) - await self._profiles.unnamed(customer, members))
+            members, named = await self._disclosed.steady(lambda: self._members(customer, purpose, instant))
             shown, token = page.cut([member for member in named if page.after is None or member > page.after], bytes)
             await self._disclosed.give(call, reading, Shown(members=members, fields=["customer_id"], instant=instant))
         return pb.ListMembersResponse(member_ids=[to_text(member) for member in shown], next_page_token=token)
+
+    async def _members(self, customer: bytes, purpose: PurposeDefined, instant: Instant) -> tuple[list[bytes], list[bytes]]:
+        """All who were one then, and those of them who may be named."""
+        await self._profiles.permit_past(customer, purpose)
+        members, _ = await self._profiles.members(customer, instant.known_at)
+        await self._profiles.permit_others(members, purpose)
+        return members, sorted(set(members) - await self._profiles.unnamed(customer, members))
 
     async def GetTimeline(self, request: pb.GetTimelineRequest, context: Any) -> pb.GetTimelineResponse:
         page, wanted = Page(request, PLACES), timeline_filter(request)
         call = call_of("GetTimeline", context)
         async with self._disclosed.read(call) as reading:
             purpose, customer, instant = await self._asked(request, context, reading)
-            await self._profiles.permit_past(customer, purpose)
-            stretch = await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
+
+            async def found() -> Stretch:
+                await self._profiles.permit_past(customer, purpose)
+                return await self._timelines.page(customer, instant, purpose, wanted, page.after, page.size)
+
+            stretch = await self._disclosed.steady(found)
             entries, rest = timeline_page(stretch, purpose)
             await self._disclosed.give(call, reading, of_timeline(customer, stretch, entries, instant))
         return pb.GetTimelineResponse(entries=entries, next_page_token=page.token_of(rest))
@@ -228,7 +236,7 @@ class ProfileApi(profile_pb2_grpc.ProfileServiceServicer):
         call = call_of("ReplayCustomer", context)
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
-            served = await self._profiles.permit_replay(customer, purpose)
+            served = await self._disclosed.steady(lambda: self._profiles.permit_replay(customer, purpose))
             await self._disclosed.give(call, reading, Shown(members=served.record.members, fields=[], positions=served.positions))
         responses = self._replaying.limited(self._replayed(customer, purpose), REPLAYS_AT_MOST)
         async with aclosing(taken_in_time(responses, SEND_TIMEOUT_S)) as taken:

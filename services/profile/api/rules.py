@@ -123,7 +123,7 @@ class ProfileRulesApi(rules_pb2_grpc.ProfileRulesServiceServicer):
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
             asked = await instant_for(self._profiles, request, customer, purpose, asked)
-            found = await self._explaining.trait(customer, request.trait, purpose, asked, choice)
+            found = await self._disclosed.steady(lambda: self._explaining.trait(customer, request.trait, purpose, asked, choice))
             about = await shown_about(self._profiles, customer, [request.trait], rules_version=found.rules.version, instant=asked)
             await self._disclosed.give(call, reading, about)
         rows = [one for one in found.assertions if page.after is None or one.place < page.after][: page.wanted]

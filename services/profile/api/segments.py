@@ -181,7 +181,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
             require_sight_of(request.segment, self._rulebook.rules, purpose)
-            members = (await self._profiles.standing(customer, purpose)).members
+            members = (await self._disclosed.steady(lambda: self._profiles.standing(customer, purpose))).members
             _, message = await self._changes(request, page, purpose, members)
             await self._disclosed.give(call, reading, Shown(members=members, fields=[f"segment:{request.segment}"]))
         return message
@@ -216,7 +216,7 @@ class SegmentApi(segment_pb2_grpc.SegmentServiceServicer):
         async with self._disclosed.read(call) as reading:
             reading.asks(purpose, customer)
             asked = await instant_for(self._profiles, request, customer, purpose, asked)
-            found = await self._belongings.of(customer, purpose, asked, choice)
+            found = await self._disclosed.steady(lambda: self._belongings.of(customer, purpose, asked, choice))
             segments = {f"segment:{name}" for name in (*found.segments, *found.cut)}
             withheld = [(f"segment:{name}", NOT_IN_PURPOSE) for name in found.withheld]
             shown = await shown_about(self._profiles, customer, segments, withheld=withheld, instant=asked)

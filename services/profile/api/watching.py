@@ -57,7 +57,7 @@ class Part:
     def __init__(self) -> None:
         self.changes: dict[bytes, watch_pb2.ProfileChange] = {}
         self.shown: list[tuple[Look, profile_pb2.Profile, Profile]] = []
-        self.refused: list[tuple[Look, Refused]] = []
+        self.refused: list[tuple[Look, bytes, Refused]] = []
         self.look: Look | None = None
         self._bytes = 0
 
@@ -65,12 +65,13 @@ class Part:
         """Whether this one doesn't fit."""
         return len(self.changes) >= CHANGES_AT_MOST or (bool(self.changes) and self._bytes + change.ByteSize() > MESSAGE_BYTES)
 
-    def add(self, look: Look, customer: bytes, change: watch_pb2.ProfileChange, outcome: Seen | Refused) -> None:
+    def add(self, look: Look, looked_at: bytes, customer: bytes, change: watch_pb2.ProfileChange, outcome: Seen | Refused) -> None:
+        """Of one who was looked at the canonical customer."""
         self.look = self.look or msgspec.structs.replace(look, outcomes={})
         if isinstance(outcome, Seen):
             self.shown.append((look, change.profile, outcome.profile))
         elif change.gone.reason:
-            self.refused.append((look, outcome))
+            self.refused.append((look, looked_at, outcome))
         self.changes[customer] = change
         self._bytes += change.ByteSize()
 
@@ -115,7 +116,7 @@ class Teller:
                         yield self._response(await self._still_shown(part), look)
                         part, self.taken = Part(), self._reached
                     if change is not None:
-                        part.add(look, customer, change, outcome)
+                        part.add(look, looked_at, customer, change, outcome)
                     self._reached = look.reached.get(looked_at, self._reached)
                 if look.places is not None:
                     self._reached = look.places
@@ -214,7 +215,7 @@ async def states(
         async for look in looks:
             for customer, outcome in look.outcomes.items():
                 if isinstance(outcome, Refused):
-                    await disclose.refuse([(look, outcome)])
+                    await disclose.refuse([(look, customer, outcome)])
                     raise outcome.refusal
                 response = profile_pb2.WatchProfileResponse(
                     profile=profile_message(outcome.profile, look.purpose, outcome.verified)
