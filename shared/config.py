@@ -75,6 +75,11 @@ def read_settings(kind: type[S], environ: Mapping[str, str]) -> S:
     return kind(**{field.name: _convert(field, found[field.name]) for field in fields if field.name in found})
 
 
+def differing(one: S, other: S) -> list[str]:
+    """The variables that say something else. Names alone: what they say may be a password."""
+    return [_variable(name) for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+
+
 def _convert(field: msgspec.structs.FieldInfo, value: str) -> Any:
     """The value itself stays out of the text: it may be a password in the wrong place."""
     try:

@@ -16,7 +16,11 @@ from shared.config import LogLevel
 log = structlog.get_logger(component="python")
 
 
+_least = logging.INFO
+
+
 def start_logging(service: str, level: LogLevel) -> None:
+    set_level(level)
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core would write lines of its own; it reads this when it is loaded
 
     def whose(_logger: Any, _method: str, entry: Any) -> Any:
@@ -31,13 +35,25 @@ def start_logging(service: str, level: LogLevel) -> None:
         structlog.processors.format_exc_info,
     ]
     structlog.configure(
-        processors=[*steps, structlog.processors.JSONRenderer()],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        processors=[_drop_below, *steps, structlog.processors.JSONRenderer()],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     _form_those_of_libraries(steps)
     _form_what_nobody_caught()
+
+
+def set_level(level: LogLevel) -> None:
+    """From now on, of every logger: they are made once, and may be told another level while the service runs."""
+    global _least  # noqa: PLW0603
+    _least = logging.getLevelNamesMapping()[level.upper()]
+
+
+def _drop_below(_logger: Any, method: str, entry: Any) -> Any:
+    if structlog.processors.NAME_TO_LEVEL[method] < _least:
+        raise structlog.DropEvent
+    return entry
 
 
 def _form_those_of_libraries(steps: list[Any]) -> None:

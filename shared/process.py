@@ -15,8 +15,8 @@ import uvloop
 
 from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN
-from shared.config import ConfigError, Settings, read_settings
-from shared.logs import start_logging
+from shared.config import ConfigError, Settings, differing, read_settings
+from shared.logs import set_level, start_logging
 from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.waiting import end
@@ -89,6 +89,7 @@ async def _until_stopped(name: str, settings: S, serve: Callable[[S, Stop], Coro
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, read_again, settings)
     log.info("starting", version=version("customer360"))
     try:
         await serving
@@ -96,6 +97,19 @@ async def _until_stopped(name: str, settings: S, serve: Callable[[S, Stop], Coro
         log.info("stopped while starting")
     else:
         log.info("stopped")
+
+
+def read_again(settings: Settings) -> None:
+    """On SIGHUP. The level of the log changes; of all else that differs from what the service was started with it is told that a
+    restart is needed. Variables of a process don't change, the files that they name do (C360_LOG_LEVEL_FILE)."""
+    try:
+        now = read_settings(type(settings), os.environ)
+    except ConfigError as error:
+        log.error("settings can't be read again; nothing is changed", because=str(error))
+        return
+    set_level(now.log_level)
+    differ = [name for name in differing(settings, now) if name != "C360_LOG_LEVEL"]
+    log.warning("settings were read again", log_level=now.log_level, restart_for=differ)
 
 
 async def until_stopped(stop: Stop, drain: Callable[[], Awaitable[None]], *background: Coroutine[Any, Any, None]) -> None:

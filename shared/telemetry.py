@@ -79,6 +79,7 @@ RPC_SECONDS = Histogram("c360_rpc_seconds", "gRPC calls by method and status", [
 DISCLOSURES = Counter("c360_disclosures", "Reads that were written down before they were answered")
 HTTP_REQUESTS = Counter("c360_http_requests", "HTTP requests by path and status", ["path", "status"])
 LOG_DAMAGED = Counter("c360_log_damaged", "Checkpoints refused because the log was altered: an alarm", ["log", "partition"])
+LOG_READS = Counter("c360_log_reads", "Reads of a log that may go to a standby, by who answered", ["server"])
 BUS_RECONNECTS = Counter("c360_bus_reconnects", "Lost connections to the broker")
 BUILD_INFO = Gauge("c360_build_info", "1, by the release that runs", ["version"])
 CLOCK_SECONDS = Gauge("c360_clock_seconds", "What the clock of this process says, since 1970")

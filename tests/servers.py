@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from services.stack import unprivileged
-from services.stack.files import make_private_directory
+from services.stack.files import make_private_directory, read_or_make_password
 from services.stack.installation import Installation
 from services.stack.ports import choose_ports
 from services.stack.postgres import Postgres
@@ -46,6 +46,10 @@ def give(directory: Path) -> None:
     if os.geteuid() == 0:
         subprocess.run(("chown", "-R", unprivileged.ACCOUNT, directory), check=True)
     directory.chmod(0o700)
+
+
+def superuser_password(stack: Stack) -> str:
+    return read_or_make_password(stack.data_directory / "secrets" / "postgres-superuser-password")
 
 
 def free_port() -> int:

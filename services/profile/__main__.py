@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
 from c360.profile.v1.disclosure_pb2_grpc import add_DisclosureServiceServicer_to_server
@@ -45,7 +46,9 @@ from shared.bus.purging import answer
 from shared.http.server import HttpServer
 from shared.ids import id_maker
 from shared.instants import now_us
+from shared.log import LogReader
 from shared.log.ownership import open_ownership
+from shared.log.standby import StandbyReads, committed
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import log_of, serve_logs
@@ -65,6 +68,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     client = await bus.connect(settings.nats_url, "profile", settings.nats_replicas)
     disclosed_pool = await open_pool(settings.database_url, "disclosures")
     parts = compose(settings, pool, vault, client)
+    standby = await _read_from_standby(settings, parts, pool)
     disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     answer_calls(server, parts, disclosures, replayer, vault.lookup_key)
@@ -113,7 +117,18 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         replayer.close()
         await client.close()
         await disclosures.log.close()
-        await asyncio.gather(pool.close(), disclosed_pool.close(), vault_pool.close())
+        await asyncio.gather(pool.close(), disclosed_pool.close(), vault_pool.close(), *(one.close() for one in standby))
+
+
+async def _read_from_standby(settings: ProfileSettings, parts: Parts, primary: Any) -> list[Any]:
+    """Its pool, if there is one. What goes through the log for a long time is read there, as far as the standby has it."""
+    if not settings.read_database_url:
+        return []
+    pool = await open_pool(settings.read_database_url, "profile", waits=False)
+    reader = LogReader(StandbyReads(primary, pool, lambda: committed(parts.recorder.writer.heads)))
+    parts.exports.read_from(reader)
+    parts.changes.read_from(reader)
+    return [pool]
 
 
 def _open_http(settings: ProfileSettings, parts: Parts, disclosures: Disclosures, keyring: FileKeyring) -> list[HttpServer]:

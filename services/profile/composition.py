@@ -84,6 +84,7 @@ class ProfileSettings(Settings, frozen=True, kw_only=True):
     grpc_address: str = "127.0.0.1:50053"
     http_address: str = "127.0.0.1:8081"
     access_tokens_file: str = ""  # empty: there is no HTTP door
+    read_database_url: str = ""  # of a standby that exports and changes may be read from; empty: there is none
     metrics_address: str = "127.0.0.1:9103"
 
 

@@ -85,7 +85,7 @@ class Recorder:
         on_replaced: Callable[[], None],
         snapshotter: Snapshotter,
     ) -> None:
-        self._writer = writer
+        self.writer = writer
         self._states = states
         self._rulebook = rulebook
         self._identifiers = identifiers
@@ -105,7 +105,7 @@ class Recorder:
     async def load(self) -> int:
         """Up to where CUSTOMER is consumed."""
         async with self.turn():
-            return self._writer.consumed(CUSTOMER_STREAM)
+            return self.writer.consumed(CUSTOMER_STREAM)
 
     async def record(self, messages: Sequence[tuple[int, bytes]]) -> None:
         """(stream sequence, data) in order. Raises Halted (POISON_RUN, UNKNOWN_EVENT); then nothing of them is recorded."""
@@ -160,7 +160,7 @@ class Recorder:
         """An event of the rules, in a turn. States that are folded for others are loaded anew when they are asked for."""
         before, number = self._rulebook.rules.keeping, self._rulebook.recorded + 1
         event = Versioned(self._rulebook.partition, number, entry)
-        records = await self._by_views_of_now(lambda: self._writer.append([event], {}))
+        records = await self._by_views_of_now(lambda: self.writer.append([event], {}))
         self._rulebook.committed(records)
         if self._rulebook.rules.keeping != before:
             self._cache.clear()
@@ -168,11 +168,11 @@ class Recorder:
         self._on_changed(records)
 
     async def _load(self) -> None:
-        await self._writer.claim()
+        await self.writer.claim()
         await self._rulebook.load()
         self._cache.clear()
         self._owners.clear()
-        self._run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self._writer.consumed(CUSTOMER_STREAM))
+        self._run.length = await self._parked.trailing_run(CUSTOMER_STREAM, self.writer.consumed(CUSTOMER_STREAM))
         self._advance()
 
     async def _fold_messages(self, messages: Sequence[Taken], keys: Mapping[bytes, DataKey]) -> Change:
@@ -230,7 +230,7 @@ class Recorder:
             await also(connection)
             await erasures.erase(connection, change.erased, self._partitions)
 
-        records = await self._writer.append(change.events, consumed, write_views)
+        records = await self.writer.append(change.events, consumed, write_views)
         self._cache.put(change.held)
         erased = [value_hash for entry in change.erased for value_hash in entry.public().identifier_hashes]
         self._decisions.drop(erased)
@@ -242,10 +242,10 @@ class Recorder:
 
     def _advance(self) -> None:
         """Waiting reads go on: by what is consumed, by what identity had consumed then, and by our own positions."""
-        for partition, head in self._writer.heads.items():
+        for partition, head in self.writer.heads.items():
             self._progress.advance(f"profile/{partition}", head.next_pos - 1)
-        self._progress.advance("customer", self._writer.consumed(CUSTOMER_STREAM) - 1)
-        if ingested := self._writer.consumed(INGEST_STREAM):
+        self._progress.advance("customer", self.writer.consumed(CUSTOMER_STREAM) - 1)
+        if ingested := self.writer.consumed(INGEST_STREAM):
             self._progress.advance("ingest", ingested)
 
 

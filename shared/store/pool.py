@@ -42,17 +42,20 @@ async def _nothing_to_reset(connection: Any) -> None:
     """
 
 
-async def open_pool(url: str, search_path: str, command_timeout_s: float = COMMAND_TIMEOUT_S, most: int = MAX_CONNECTIONS) -> Any:
+async def open_pool(
+    url: str, search_path: str, command_timeout_s: float = COMMAND_TIMEOUT_S, most: int = MAX_CONNECTIONS, *, waits: bool = True
+) -> Any:
     """An asyncpg pool whose connections see the tables of `search_path` first.
 
-    A statement without a limit of its own ends with TimeoutError after `command_timeout_s`; None as its limit means this one.
+    A statement without a limit of its own ends with TimeoutError after `command_timeout_s`; None as its limit means this one. One that
+    doesn't wait for its server connects when it is asked.
     """
     waited = False
     while True:
         try:
             return await asyncpg.create_pool(
                 url,
-                min_size=MIN_CONNECTIONS,
+                min_size=MIN_CONNECTIONS if waits else 0,
                 max_size=most,
                 command_timeout=command_timeout_s,
                 reset=_nothing_to_reset,

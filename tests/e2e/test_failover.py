@@ -3,17 +3,21 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from services.stack.ports import HOST
 from services.stack.postgres import Postgres
 from services.stack.stack import Stack
+from tests.e2e.client import Platform
 from tests.e2e.test_backup import commands
 from tests.e2e.test_kill import wait_for_progress
 from tests.e2e.turmoil import turmoil
 from tests.live.command import Command
+from tests.live.erasing import track
 from tests.servers import ask, free_port, give, running, type_in
 from tests.stacks import fresh_directory
 from tests.waiting import eventually
@@ -30,6 +34,8 @@ class WithTwoAddresses(Stack):
         environment = super().environment_of(name)
         one = f"{HOST}:{self.ports['postgres']}/"
         two = f"{HOST}:{self.ports['postgres']},{HOST}:{self.standby_port}/"
+        if name == "profile":
+            environment["C360_READ_DATABASE_URL"] = environment["C360_DATABASE_URL"].replace(one, f"{HOST}:{self.standby_port}/")
         return environment | {
             variable: environment[variable].replace(one, two) + "?target_session_attrs=read-write"
             for variable in ("C360_DATABASE_URL", "C360_VAULT_URL")
@@ -61,6 +67,9 @@ def test_a_standby_takes_over_and_nothing_answered_is_lost() -> None:
         with stack, make_standby(stack, directory / "standby") as standby:
             with turmoil(stack, random.Random(9), people=10) as traffic:
                 wait_for_progress(traffic)
+                with Platform(stack.endpoints) as platform:
+                    platform.record(platform.register_source("shop"), track("seen", user_id="somebody"))
+                eventually(partial(is_exported_from_the_standby, stack), WITHIN_S)
                 stack.lose_the_primary()
                 assert ask(standby.admin_url, "SELECT pg_is_in_recovery()") is True
                 type_in(commands("failover"), directory, STANDBY=standby.server_url)
@@ -73,6 +82,13 @@ def test_a_standby_takes_over_and_nothing_answered_is_lost() -> None:
             assert counted.visible == counted.sent == counted.acknowledged
             assert len(traffic.decider.answered) == traffic.decider.confirmed > 0
             Command(directory).run("audit", "verify")
+
+
+def is_exported_from_the_standby(stack: Stack) -> bool:
+    file = stack.data_directory / "shop.jsonl"
+    Command(stack.data_directory).run("export", "shop", "--to", str(file), "--force")
+    reads = httpx.get(stack.endpoints.metrics["profile"]).text
+    return len(file.read_text().splitlines()) == 1 and 'c360_log_reads_total{server="standby"}' in reads
 
 
 @contextmanager
