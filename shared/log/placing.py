@@ -32,6 +32,9 @@ class Head(msgspec.Struct, frozen=True):
     edition: int = 0
 
 
+HEAD_COLUMNS = "next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier"  # what `head_of` looks at
+
+
 def head_of(row: Mapping[str, Any], consumed: Consumed) -> Head:
     """`row` is one of `partition_heads`; what its column `consumed` gives depends on the driver."""
     return Head(row["next_pos"], consumed, row["last_recorded_at"], row["owner_epoch"], row["merkle_frontier"])

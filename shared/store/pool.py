@@ -19,7 +19,8 @@ KEEPALIVES = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_
 MIN_CONNECTIONS = 1
 MAX_CONNECTIONS = 8
 
-# A server that is down, starting, or shutting down: try again.
+# A server that is down, starting, or shutting down, or whose tables have got other columns since a statement was prepared (the driver
+# prepares it anew): try again.
 DOWN = (
     OSError,
     asyncpg.PostgresConnectionError,
@@ -28,6 +29,7 @@ DOWN = (
     asyncpg.CrashShutdownError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,  # the driver's state after its connection broke in the middle of an operation
+    asyncpg.InvalidCachedStatementError,
     asyncio.TimeoutError,
 )
 STORE_ERRORS = (*DOWN, asyncpg.PostgresError)  # also those after which a transaction can't go on

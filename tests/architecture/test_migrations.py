@@ -1,6 +1,8 @@
 """A migration leaves the release before working (decision 82): it only adds. What takes away comes a release later, and says so."""
 
+import ast
 import importlib.util
+import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +14,8 @@ from tests.architecture.expanding import sql_of, takes_away
 ROOT = Path(__file__).parents[2]
 FOLDERS = [ROOT / "shared" / "vault" / "migrations", *sorted((ROOT / "services").glob("*/migrations"))]
 MIGRATIONS = [path for folder in FOLDERS for path in sorted(folder.glob("[0-9]*.py"))]
+
+SOURCES = [path for folder in ("services", "shared") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
 def load(path: Path) -> ModuleType:
@@ -49,6 +53,40 @@ def test_migrations_are_one_chain_in_the_order_of_their_names(folder: Path) -> N
     chain = [(module.revision, module.down_revision) for module in map(load, sorted(folder.glob("[0-9]*.py")))]
     assert [revision for revision, _ in chain] == [f"{number + 1:04}" for number in range(len(chain))]
     assert [down for _, down in chain] == [None, *(revision for revision, _ in chain)][:-1]
+
+
+ALL_COLUMNS = re.compile(r"\b(?:SELECT|RETURNING) (?:\w+\.)?\*", re.IGNORECASE)
+
+
+def taken_whole(source: str) -> list[str]:
+    """Functions that ask for whatever columns there are and hand them all on, as in `Row(**row)`."""
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [function.name for function in functions if _asks_for_all(function) and _hands_on_all(function)]
+
+
+def _asks_for_all(function: ast.AST) -> bool:
+    texts = (node.value for node in ast.walk(function) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    return any(ALL_COLUMNS.search(text) for text in texts)
+
+
+def _hands_on_all(function: ast.AST) -> bool:
+    return any(
+        keyword.arg is None and "row" in ast.unparse(keyword.value)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+    )
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_row_is_taken_with_columns_that_a_later_release_may_add(path: Path) -> None:
+    assert taken_whole(path.read_text()) == []
+
+
+def test_a_row_that_is_taken_whole_is_found() -> None:
+    whole = "async def read(pool):\n    row = await pool.fetchrow('SELECT * FROM t')\n    return Row(**dict(row))"
+    assert taken_whole(whole) == ["read"]
+    assert taken_whole(whole.replace("*", "id", 1)) == []
 
 
 @pytest.mark.parametrize(

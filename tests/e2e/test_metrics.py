@@ -38,6 +38,7 @@ SAYS = {
     "partition": r"\d{1,3}",
     "cache": "answers|states|decisions|owners",
     "outcome": "hit|miss",
+    "server": "standby|primary",
     "version": r"\d+\.\d+\.\d+",
     "le": r"[\d.+Inf]+",
 }

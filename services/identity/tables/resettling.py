@@ -31,7 +31,7 @@ class Resettling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def under_way(pool: Any) -> Resettling | None:
-    row = await pool.fetchrow("SELECT * FROM resettling")
+    row = await pool.fetchrow(f"SELECT {', '.join(Resettling.__struct_fields__)} FROM resettling")  # noqa: S608
     return Resettling(**dict(row)) if row else None
 
 

@@ -1,7 +1,7 @@
 """Identity's read models: the graph by identifier and by customer, and proposals."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -138,13 +138,16 @@ class ProposalRow(msgspec.Struct, frozen=True):
     closed_by: bytes | None
 
 
+PROPOSAL: Final = ", ".join(ProposalRow.__struct_fields__)
+
+
 async def proposals(
     pool: Any, state: str, after: tuple[int, bytes], limit: int, customers: Sequence[bytes] = ()
 ) -> list[ProposalRow]:
     """Of one state, or with "" of any; about any of `customers`, or with none of them all. Oldest first, after (position, proposal id)."""
     about = "AND (customer = ANY($5::bytea[]) OR other = ANY($5::bytea[]))" if customers else ""  # so that an index finds them
     rows = await pool.fetch(
-        f"""SELECT * FROM proposals WHERE (state = $1 OR $1 = '') AND (pos, proposal_id) > ($2, $3) {about}
+        f"""SELECT {PROPOSAL} FROM proposals WHERE (state = $1 OR $1 = '') AND (pos, proposal_id) > ($2, $3) {about}
             ORDER BY pos, proposal_id LIMIT $4""",  # noqa: S608
         state,
         *after,
@@ -155,13 +158,14 @@ async def proposals(
 
 
 async def proposal(pool: Any, proposal_id: bytes) -> ProposalRow | None:
-    row = await pool.fetchrow("SELECT * FROM proposals WHERE proposal_id = $1", proposal_id)
+    row = await pool.fetchrow(f"SELECT {PROPOSAL} FROM proposals WHERE proposal_id = $1", proposal_id)  # noqa: S608
     return ProposalRow(**dict(row)) if row else None
 
 
 async def open_proposals_before(pool: Any, proposed_at: int, limit: int) -> list[ProposalRow]:
     rows = await pool.fetch(
-        "SELECT * FROM proposals WHERE state = 'open' AND proposed_at < $1 ORDER BY proposed_at, proposal_id LIMIT $2",
+        f"""SELECT {PROPOSAL} FROM proposals WHERE state = 'open' AND proposed_at < $1
+            ORDER BY proposed_at, proposal_id LIMIT $2""",  # noqa: S608
         proposed_at,
         limit,
     )
@@ -170,8 +174,8 @@ async def open_proposals_before(pool: Any, proposed_at: int, limit: int) -> list
 
 async def open_proposals_about(pool: Any, customers: Sequence[bytes]) -> list[ProposalRow]:
     rows = await pool.fetch(
-        """SELECT * FROM proposals WHERE state = 'open' AND (customer = ANY($1::bytea[]) OR other = ANY($1::bytea[]))
-           ORDER BY pos, proposal_id""",
+        f"""SELECT {PROPOSAL} FROM proposals WHERE state = 'open' AND (customer = ANY($1::bytea[]) OR other = ANY($1::bytea[]))
+            ORDER BY pos, proposal_id""",  # noqa: S608
         list(customers),
     )
     return [ProposalRow(**dict(row)) for row in rows]

@@ -62,7 +62,9 @@ async def newest(pool: Any) -> int:
 
 async def of(pool: Any, streams: Collection[bytes], until: int) -> list[Late]:
     """Of these customers what was put off, up to a number."""
-    query = "SELECT * FROM segment_late WHERE customer = ANY($1) AND number <= $2 ORDER BY number"
+    query = (
+        f"SELECT {', '.join(Late.__struct_fields__)} FROM segment_late WHERE customer = ANY($1) AND number <= $2 ORDER BY number"  # noqa: S608
+    )
     rows = await pool.fetch(query, list(streams), until)
     return [Late(**dict(row)) for row in rows]
 

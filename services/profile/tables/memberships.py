@@ -275,8 +275,9 @@ class Memberships:
     async def changes(self, segment: str, customers: Collection[bytes], before: int, at_most: int) -> list[Change]:
         """Latest first; of these customers, or of everybody when there are none."""
         rows = await self._pool.fetch(
-            """SELECT * FROM segment_changes WHERE segment = $1 AND number < $2 AND (cardinality($3::bytea[]) = 0 OR customer = ANY($3))
-               ORDER BY number DESC LIMIT $4""",
+            f"""SELECT {", ".join(Change.__struct_fields__)} FROM segment_changes
+                WHERE segment = $1 AND number < $2 AND (cardinality($3::bytea[]) = 0 OR customer = ANY($3))
+                ORDER BY number DESC LIMIT $4""",  # noqa: S608
             segment,
             before,
             list(customers),

@@ -27,7 +27,7 @@ from psycopg.types.json import Jsonb
 from shared.errors import Fenced, VersionGap
 from shared.ids import partition_of
 from shared.instants import Clock, now_us
-from shared.log.placing import NODE_COLUMNS, Head, Placed, Versioned, head_of, leaves_of, next_instant, place
+from shared.log.placing import HEAD_COLUMNS, NODE_COLUMNS, Head, Placed, Versioned, head_of, leaves_of, next_instant, place
 from shared.log.reader import NEWEST
 from shared.log.records import COLUMNS, STORED_COLUMNS, Record, to_record, to_row
 from shared.log.seam.datastore import Datastore
@@ -216,14 +216,15 @@ class PartitionRecorder(ProcessRecorder):
 
     def _read_head(self) -> Head:
         with self._datastore.transaction() as cursor:
-            cursor.execute("SELECT * FROM partition_heads WHERE partition = %s", [self._partition])
+            cursor.execute(f"SELECT {HEAD_COLUMNS} FROM partition_heads WHERE partition = %s", [self._partition])  # noqa: S608
             return _to_head(cursor.fetchone())
 
     def _kept_head(self) -> Head:
         """As `shared.log.writer` asks: what a later commit is answered for has got to the standby."""
         with self._datastore.transaction() as cursor:
             cursor.execute(
-                "UPDATE partition_heads SET owner_epoch = owner_epoch WHERE partition = %s RETURNING *", [self._partition]
+                f"UPDATE partition_heads SET owner_epoch = owner_epoch WHERE partition = %s RETURNING {HEAD_COLUMNS}",  # noqa: S608
+                [self._partition],
             )
             return _to_head(cursor.fetchone())
 

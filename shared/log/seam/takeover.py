@@ -4,8 +4,9 @@ import psycopg
 from psycopg.rows import DictRow
 
 from shared.log import takeover
+from shared.log.placing import HEAD_COLUMNS
 
-TAKE = "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = %s RETURNING *"
+TAKE = f"UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = %s RETURNING {HEAD_COLUMNS}"  # noqa: S608
 # The row names the transaction that locked it last, and that transaction holds a lock on its own number.
 END_HOLDER = """SELECT pg_terminate_backend(pid) FROM pg_locks JOIN partition_heads AS head ON transactionid = head.xmax
                 WHERE locktype = 'transactionid' AND granted AND head.partition = %s"""
