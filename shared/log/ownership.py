@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import Fenced
 from shared.store.pool import DOWN, open_pool
-from shared.telemetry import logger
+from shared.telemetry import WRITERS_FENCED, logger
 
 LEASE_S = 6.0  # with a look and a start this is less than the ten seconds in which another one has to have taken over
 RENEW_S = 2.0  # two may be missed
@@ -61,6 +61,7 @@ class Ownership:
         while True:
             await asyncio.sleep(RENEW_S)
             if not await self._has_taken(unsure=True):
+                WRITERS_FENCED.inc()
                 raise Fenced(FENCED)
 
     async def confirm(self) -> None:

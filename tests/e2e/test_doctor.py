@@ -88,8 +88,10 @@ def test_a_service_that_hangs_is_named(broken: tuple[Stack, Command]) -> None:
     stack, command = broken
     with paused(stack, "consent"):
         found = findings(command, timeout_s=1)
+        eventually(lambda: "no process has owned its log" in said(findings(command, timeout_s=1), "consent"), PATIENCE_S)
     assert "doesn't answer" in said(found, "consent")
     assert said(found, "profile") == ""
+    eventually(lambda: said(findings(command), "consent") == "", PATIENCE_S)
 
 
 def test_a_stream_that_is_gone_is_named(broken: tuple[Stack, Command]) -> None:

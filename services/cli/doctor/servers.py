@@ -18,6 +18,7 @@ from services.cli.errors import CommandError
 WANTED: Final = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 SAFE: Final = {"synchronous_commit": ("on", "remote_write", "remote_apply", "local")}
 STREAMS: Final = ("CONSENT", "CUSTOMER", "INGEST", "PROFILE", "SOURCE")
+OWNED: Final = ("identity", "profile", "consent")  # whose log one process owns at a time
 FULL: Final = 0.85  # of a limit
 LONG_S: Final = 300
 IN_WAY = """SELECT count(*) FROM pg_stat_activity
@@ -38,7 +39,7 @@ def postgres(environ: Mapping[str, str], timeout_s: float) -> list[Finding]:
     try:
         with psycopg.connect(url, connect_timeout=max(2, int(timeout_s)), autocommit=True) as connection:
             found = [*_settings(connection), *_room(connection), *_clock(connection)]
-        return found + _keys(url, environ)
+        return [*found, *_owners(url), *_keys(url, environ)]
     except psycopg.Error as error:
         what = f"doesn't answer ({type(error).__name__})"
         return [Finding("wrong", "postgres", what, "start it; services go on by themselves. docs/runbooks/services.md")]
@@ -79,6 +80,26 @@ def _clock(connection: Any) -> list[Finding]:
     asked = time.time()
     [theirs] = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
     return of_clock("postgres", theirs, asked, time.time())
+
+
+def _owners(url: str) -> list[Finding]:
+    """Logs that nobody writes: no process has the lease of theirs."""
+    import psycopg
+    from psycopg import sql
+    from psycopg.conninfo import make_conninfo
+
+    found = []
+    with psycopg.connect(make_conninfo(url, dbname="c360"), autocommit=True) as connection:
+        for service in OWNED:
+            asked = sql.SQL("SELECT extract(epoch FROM now() - max(until))::float8 FROM {}.log_owners").format(
+                sql.Identifier(service)
+            )
+            [over_s] = connection.execute(asked).fetchone() or [None]
+            if over_s is None or over_s > 0:
+                since = "ever" if over_s is None else f"for {over_s:.0f} s"
+                to_do = f"start {service}: it takes over within ten seconds; if it runs, see why it doesn't get on with PostgreSQL"
+                found.append(Finding("wrong", service, f"no process has owned its log {since}", to_do))
+    return found
 
 
 def admin_url(environ: Mapping[str, str]) -> str:
