@@ -109,7 +109,7 @@ class RpcServer:
         await self._health.set(ALIVE, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
 
-    async def start_standing_by(self, until: Callable[[], Awaitable[None]]) -> None:
+    async def start_standing_by(self, until: Callable[[], Awaitable[object]]) -> None:
         """As `start`; returns after `until` does. Calls are refused until then."""
         self._standing.by = True
         await self.start()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +24,7 @@ from c360.profile.v1 import export_pb2_grpc, history_pb2_grpc, profile_pb2, prof
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.stack.ports import Endpoints
+from shared.health import BY_HEALTH
 from shared.rpc.errors import reason_of
 
 DEADLINE_S = 20.0  # generous: what is tested is the answer, not its speed
@@ -38,7 +38,7 @@ CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.service_config", json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})),
+    ("grpc.service_config", BY_HEALTH),
 )
 
 

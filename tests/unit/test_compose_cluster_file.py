@@ -25,7 +25,6 @@ ALIKE = (
     "pids_limit",
     "logging",
     "tmpfs",
-    "networks",
     "restart",
 )
 
@@ -44,6 +43,10 @@ def test_the_second_process_is_made_as_the_first(service: str) -> None:
     assert second["environment"] == first["environment"] | cluster
     assert OVERLAY["services"][service]["environment"] == cluster
     assert second["volumes"] == first["volumes"]
+    assert second["networks"] == {"doors": {"aliases": [service]}, "back": {}}
+    assert first["networks"] == ["doors", "back"]
+    told, address = (of["c360"]["environment"][f"C360_{service.upper()}_ADDRESS"] for of in (OVERLAY["services"], CONTAINERS))
+    assert told == f"dns:///{address}"
 
 
 @each_service
@@ -74,7 +77,7 @@ def test_all_brokers_know_each_other_and_all_services_know_them(tmp_path: Path) 
     hosts = OVERLAY["services"]["secrets"]["environment"]["C360_NATS_HOSTS"].split(",")
     assert hosts == NODES
     make_secrets(tmp_path, hosts)
-    assert re.findall(r"nats://node:\w+@([\w-]+):6222", (tmp_path / "nats" / "cluster.conf").read_text()) == NODES
+    assert re.findall(r"nats://node:[^@]+@([\w-]+):6222", (tmp_path / "nats" / "cluster.conf").read_text()) == NODES
     for service in SERVICES:
         assert re.findall(r"@([\w-]+):4222", (tmp_path / service / "nats-url").read_text()) == NODES
     assert OVERLAY["x-cluster"]["C360_NATS_REPLICAS"] == str(len(NODES))
