@@ -22,7 +22,8 @@ SETTLED: Final = "settled"  # the newest version of the rules that everybody was
 NOTHING: Final = -1  # the place before everything
 RULES: Final = "rules"  # in the place of one who follows everybody: up to where rules were in force for all that was told
 DEFINED: Final = "defined"  # and up to which definition of the purpose
-MARKS: Final = frozenset({RULES, DEFINED})  # are no positions of a log
+PASSED: Final = "passed"  # and the instant up to which it was told of whom time alone may show or hide
+MARKS: Final = frozenset({RULES, DEFINED, PASSED})  # are no positions of a log
 CUSTOMERS: Final = "customers"  # in the place of one who watches some: those of a smaller number were told
 
 T = TypeVar("T")

@@ -34,6 +34,7 @@ from services.profile.following import (
     told_in_order,
 )
 from services.profile.hub import Hub
+from services.profile.passing import Passing, passed_by
 from services.profile.profile import Profile
 from services.profile.reading import Reading, noted, steady_until
 from services.profile.ready import ReadyAnswers
@@ -151,13 +152,15 @@ class Watches:
     async def all(
         self, purpose_name: str, after: Places | None, *, with_verified: bool, segment: str = ""
     ) -> AsyncGenerator[Look, None]:
-        """Of everybody whom the log names behind `after`, in pages; from the beginning again when the purpose or the rules changed. Of a
-        segment also of those who entered or left it without an event."""
+        """Of everybody whom the log names behind `after`, in pages, and whom time alone shows or hides; from the beginning again when the
+        purpose or the rules changed. Of a segment also of those who entered or left it without an event."""
         applied = self._followed(segment)
         follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, applied, after)
         if after:
             await follower.learn(purpose_name, self._followed(segment))
         moves = Moves(self._memberships, segment, applied, after)
+        since = await passed_by(after, self._partitions, self._reader, self._clock)
+        passing = Passing(self._consents, self._identifiers, self._clock, since)
         news = asyncio.Event()
         with self._hub.following(news):
             while True:
@@ -166,9 +169,9 @@ class Watches:
                 purpose = await self._permitted(purpose_name, segment)
                 if moves.settle(applied):
                     follower.begin_again(applied)
-                before = follower.places() | moves.places()
-                steps = first_of_each([*await follower.page(applied, purpose), *await moves.page(applied)])
-                places = follower.places() | moves.places()
+                before = follower.places() | moves.places() | passing.places()
+                found = [*await follower.page(applied, purpose), *await moves.page(applied), *await passing.page(purpose)]
+                steps, places = first_of_each(found), follower.places() | moves.places() | passing.places()
                 at = {name: min(before.get(name, NOTHING), number) for name, number in places.items()}
                 for few in chunks(steps, CUSTOMERS_AT_ONCE):
                     reached = told_by_log(few, at)
@@ -178,14 +181,13 @@ class Watches:
                     yield msgspec.structs.replace(look, reached=reached, newest=newest)
                     at = reached[few[-1].customer]
                 yield Look(purpose, places=places, newest=newest)
-                if not (follower.is_behind(applied) or moves.is_behind(applied)):
+                if not (follower.is_behind(applied) or moves.is_behind(applied) or passing.is_behind):
                     await wait_for_news(news, RECHECK_S)
                     await asyncio.sleep(GATHERING_S)
 
     def unsaid(self) -> Places:
         """The places of now of what isn't told with a profile: decisions, purposes, and rules."""
-        applied = self._applied()
-        return {name: applied[name] for name in (CONSENT, partition_name(partition_of(RULES_STREAM, self._partitions)))}
+        return {name: self._applied()[name] for name in (CONSENT, partition_name(partition_of(RULES_STREAM, self._partitions)))}
 
     async def refused_since(self, since: Look, customers: Collection[bytes]) -> set[bytes]:
         """Of customers that were looked at no earlier than that, those who may not be shown any more at this moment.
@@ -222,8 +224,7 @@ class Watches:
                 )
         if segment:
             seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
-        outcomes = {one: seen[one] for one in customers if one in seen}
-        return Look(purpose, outcomes, since=since, is_scan=is_scan, reading=reading)
+        return Look(purpose, {c: seen[c] for c in customers if c in seen}, since=since, is_scan=is_scan, reading=reading)
 
     def _within(self, segment: str, purpose: PurposeDefined) -> Within:
         """Asks the condition itself, so that it is as fresh as the profile and of the same rules."""
@@ -239,8 +240,7 @@ class Watches:
         return is_in
 
     def _applied(self) -> Places:
-        names = [*(partition_name(partition) for partition in range(self._partitions)), CONSENT]
-        return {name: self._progress.applied(name) for name in names}
+        return {name: self._progress.applied(name) for name in (*map(partition_name, range(self._partitions)), CONSENT)}
 
     def _followed(self, segment: str) -> Places:
         """What may be looked at. In whose segment time plays a part, only what the keeper of memberships has looked at before: of
@@ -270,8 +270,9 @@ class Watches:
     async def _old(self, seen: Mapping[bytes, Seen | Refused], purpose: PurposeDefined, after: Places) -> frozenset[bytes]:
         """Whose profile is as it was at these places, by all that can change it."""
         rules_partition = partition_of(RULES_STREAM, self._partitions)
-        rules = await self._reader.newest(rules_partition, RULES_STREAM)
-        if rules is not None and rules.pos > after.get(partition_name(rules_partition), NOTHING):
+        if (rules := await self._reader.newest(rules_partition, RULES_STREAM)) is not None and rules.pos > after.get(
+            partition_name(rules_partition), NOTHING
+        ):
             return frozenset()
         consent = after.get(CONSENT, NOTHING)
         if await self._consents.defined_at(purpose.name) > consent:

@@ -1,4 +1,4 @@
-"""Who watches a child is told when they come of age, by the passing of time alone."""
+"""Who watches a child is told when they come of age, by the passing of time alone; and so is who watches everybody, also whose grant ran out."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,7 +13,7 @@ from services.profile import watches
 from services.stack.stack import Stack
 from shared.events.consent import EVERY_PURPOSE, KnownAge
 from shared.ids import derived_id, to_text
-from shared.instants import SECOND, now_us, years_after
+from shared.instants import DAY, SECOND, now_us, years_after
 from tests.live.inside import Inside, founded, identified, linked, new_id
 from tests.live.mirror import PATIENCE_S
 from tests.properties.people_read import decision, purpose
@@ -26,6 +26,7 @@ async def inside(servers: Stack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     inside.confirm_consent()
     ads = msgspec.structs.replace(purpose("legitimate_interest", name="ads"), minors_under=16)
     await inside.define(ads)
+    await inside.define(msgspec.structs.replace(purpose("consent", name="news"), expires_after_days=1))
     yield inside
     await inside.close()
 
@@ -90,3 +91,57 @@ async def test_they_are_told_of_after_a_break_in_which_they_did(inside: Inside) 
     resumed = child.watched(resume_after=response.positions)
     assert (await changed(resumed)).changes[0].HasField("profile")
     resumed.cancel()
+
+
+def everybody(inside: Inside, of: str = "ads", **more: Any) -> Any:
+    return inside.watches.WatchProfiles(pb.WatchProfilesRequest(purpose=of, **more), timeout=PATIENCE_S)
+
+
+async def a_child_that_nobody_is_told_of(inside: Inside) -> tuple[Child, Any, pb.WatchProfilesResponse]:
+    """When everybody was looked at. On a busy machine they may have come of age by then."""
+    for in_s in (3, 6, 12, 24):
+        child = Child(inside, in_s)
+        await child.begin()
+        call, told = everybody(inside), False
+        while not (response := await call.read()).positions:
+            told |= is_about(child, response)
+        if not told and not is_about(child, response):
+            return child, call, response
+        call.cancel()
+    raise AssertionError("too slow a machine")
+
+
+def is_about(child: Child, response: pb.WatchProfilesResponse) -> bool:
+    return to_text(child.stream) in {one.customer_id for one in response.changes}
+
+
+@pytest.mark.parametrize("how", ["on", "by place", "by positions"])
+async def test_who_watches_everybody_is_told_too_also_after_a_break(inside: Inside, how: str) -> None:
+    child, call, told = await a_child_that_nobody_is_told_of(inside)
+    if how != "on":
+        call.cancel()
+        await asyncio.sleep(max(0, child.grown_at - now_us()) / SECOND)
+        more: dict[str, Any] = {"resume_place": told.place} if how == "by place" else {"resume_after": told.positions}
+        call = everybody(inside, **more)
+    while not is_about(child, response := await changed(call)):
+        pass
+    assert now_us() >= child.grown_at
+    [found] = [one for one in response.changes if one.customer_id == to_text(child.stream)]
+    assert found.profile.traits["city"].value.string_value == "Kiel"
+    call.cancel()
+
+
+async def test_who_watches_everybody_is_told_whose_grant_ran_out(inside: Inside) -> None:
+    """Whoever keeps a copy has to let it go then."""
+    child = Child(inside, 3_600)
+    await child.begin()
+    runs_out_at = now_us() + 5 * SECOND
+    email_hash = derived_id(f"{child.stream.hex()}@shop.example".encode())
+    await inside.decide(decision(email_hash, "granted", runs_out_at - DAY, purpose="news"))
+    call = everybody(inside, "news")
+    first = (await changed(call)).changes[0]
+    if first.HasField("profile"):  # else the machine was too slow
+        gone = (await changed(call)).changes[0].gone
+        assert gone.reason == "CONSENT_EXPIRED"
+    assert now_us() >= runs_out_at
+    call.cancel()

@@ -81,8 +81,8 @@ def decision(connection: Connection) -> Row:
 
 def put(connection: Connection, row: Row, made: KnownDecision) -> None:
     connection.execute(
-        "INSERT INTO decisions (bucket, value_hash, purpose, decision_id, decision, pos) VALUES (%s, %s, %s, %s, %s, %s)",
-        [row["bucket"], row["value_hash"], made.purpose, made.decision_id, encode(made), row["pos"]],
+        "INSERT INTO decisions (bucket, value_hash, purpose, decision_id, decided_at, decision, pos) VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        [row["bucket"], row["value_hash"], made.purpose, made.decision_id, made.decided_at, encode(made), row["pos"]],
     )
 
 

@@ -218,10 +218,12 @@ def upgrade() -> None:
             value_hash  bytea NOT NULL,
             purpose     text  NOT NULL,
             decision_id bytea NOT NULL,
+            decided_at  int8  NOT NULL,
             decision    bytea NOT NULL,
             pos         int8  NOT NULL,
             PRIMARY KEY (bucket, value_hash, purpose, decision_id)
         );
+        CREATE INDEX decisions_decided ON decisions (purpose, decided_at, value_hash);
         CREATE INDEX decisions_pos ON decisions (pos);
         CREATE TABLE consent_head (
             one      bool PRIMARY KEY DEFAULT true CHECK (one),

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,6 +15,20 @@ from shared.ids import partition_of
 
 decode_purpose = msgspec.msgpack.Decoder(PurposeDefined).decode
 decode_decision = msgspec.msgpack.Decoder(KnownDecision).decode
+
+
+class Span(NamedTuple):
+    """What was decided about a purpose after an instant and up to another is due so many microseconds later."""
+
+    purpose: str
+    after: int
+    until: int
+    shift: int
+
+
+class Due(NamedTuple):
+    value_hash: bytes
+    due_at: int
 
 
 class Consents:
@@ -80,6 +94,21 @@ class Consents:
         )
         return [(row["pos"], row["value_hash"]) for row in rows]
 
+    async def due_within(self, spans: Sequence[Span], after: tuple[int, bytes], at_most: int) -> list[Due]:
+        """By identifier hash what is due, from an instant on and at that from behind a hash on, by when it is. Each span is looked up by index."""
+        rows = await self._pool.fetch(
+            """SELECT DISTINCT due_at, value_hash FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[]) AS span (p, a, u, shift)
+               CROSS JOIN LATERAL (
+                   SELECT DISTINCT decided_at, value_hash, decided_at + shift AS due_at FROM decisions
+                   WHERE purpose = p AND decided_at > a AND decided_at <= u AND (decided_at, value_hash) > ($5 - shift, $6)
+                   ORDER BY decided_at, value_hash LIMIT $7
+               ) AS one ORDER BY due_at, value_hash LIMIT $7""",
+            *map(list, zip(*spans, strict=True)),
+            *after,
+            at_most,
+        )
+        return [Due(row["value_hash"], row["due_at"]) for row in rows]
+
     async def decided_among(self, hashes: Collection[bytes], position: int) -> set[bytes]:
         """Of identifier hashes those about which something was decided behind a position of the consent log."""
         rows = await self._pool.fetch(
@@ -106,10 +135,18 @@ class Consents:
                 [(purpose.name, purpose.version, encode(purpose), consumed - 1) for purpose in purposes],
             )
             await connection.executemany(
-                """INSERT INTO decisions (pos, bucket, value_hash, purpose, decision_id, decision) VALUES ($1, $2, $3, $4, $5, $6)
-                   ON CONFLICT DO NOTHING""",
+                """INSERT INTO decisions (pos, bucket, value_hash, purpose, decision_id, decided_at, decision)
+                   VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING""",
                 [
-                    (consumed - 1, bucket_of(d.identifier_hash), d.identifier_hash, d.purpose, d.decision_id, encode(d))
+                    (
+                        consumed - 1,
+                        bucket_of(d.identifier_hash),
+                        d.identifier_hash,
+                        d.purpose,
+                        d.decision_id,
+                        d.decided_at,
+                        encode(d),
+                    )
                     for d in decisions
                 ],
             )

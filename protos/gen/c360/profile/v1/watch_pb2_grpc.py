@@ -51,7 +51,8 @@ class WatchServiceServicer:
         a slow reader skips those between. What was sent last isn't sent again while it is the same.
         Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
         told once that she is gone, and why.
-        What changes by the passing of time alone (computed traits with a window, a child who comes of age) is told of customers that are named, within some seconds;
+        Who may be seen, or no more, by the passing of time alone (a child who comes of age, a grant that runs out) is told within some seconds.
+        What else changes so (computed traits with a window) is told of customers that are named within some seconds;
         who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
         is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
         more, or by what the purpose may not see.
