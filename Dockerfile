@@ -18,7 +18,7 @@ FROM python:3.11-slim
 ENV PATH=/venv/bin:$PATH PYTHONPATH=/app:/app/protos/gen PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 RUN groupadd --gid 10001 c360 && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nologin c360
 # A new volume takes owner and mode of the folder that it covers.
-RUN install -d -o c360 -g c360 -m 0700 /keyring /access /volumes/nats /volumes/nats-2 /volumes/nats-3 /volumes/prometheus /volumes/grafana \
+RUN install -d -o c360 -g c360 -m 0700 /keyring /access /issuer /data /data/secrets /secrets/issuer /secrets/issuer/public /volumes/nats /volumes/nats-2 /volumes/nats-3 /volumes/prometheus /volumes/grafana \
     && for reader in postgres nats migrate ingest identity profile consent grafana; do install -d -o c360 -g c360 -m 0700 /secrets/$reader; done
 COPY --from=build /venv /venv
 COPY --from=build /app /app

@@ -29,6 +29,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keyring_file: str
     nats_url: str = "nats://127.0.0.1:4222"  # several, with commas between them, of a cluster
     nats_replicas: NatsReplicas = 1  # of each stream that is made
+    nats_ca: str = ""  # PEM: who issues the broker's certificate
     grpc_address: str
     metrics_address: str
     replica: str = ""  # its name among the processes of the service; empty: by its host and its address
@@ -42,6 +43,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls_certificate: str = ""  # PEM, as all three; with its key. Without it calls come in clear
     tls_key: str = ""
     tls_client_ca: str = ""  # who issues the certificates of callers
+    http_client_ca: str = ""  # PEM: who issues those of who calls over HTTP; without it none are asked for
+    insecure: str = ""  # words of shared.exposure: what may be open beyond this machine
 
     @property
     def replica_name(self) -> str:
@@ -56,6 +59,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigError("C360_AUTH=mtls needs C360_TLS_CERTIFICATE, C360_TLS_KEY and C360_TLS_CLIENT_CA")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigError("C360_TLS_CERTIFICATE and C360_TLS_KEY belong together")
+        if self.http_client_ca and not self.tls_certificate:
+            raise ConfigError("C360_HTTP_CLIENT_CA needs C360_TLS_CERTIFICATE and C360_TLS_KEY")
 
 
 class ConfigError(Exception):

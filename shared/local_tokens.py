@@ -17,6 +17,7 @@ from shared.events.callers import LOCAL_ISSUER
 from shared.instants import SECOND
 
 AUDIENCE: Final = "customer360"
+PUBLIC, KEYS_FILE = "public", "token-keys.json"
 ALGORITHM: Final = "ES256"
 LONGEST_S: Final = 366 * 24 * 3600  # a token is taken back by defining its caller anew; one that is forgotten ends by itself
 AHEAD_S: Final = 10  # a key is known before it signs: services look for a new one that often
@@ -43,11 +44,15 @@ _decode = msgspec.json.Decoder(_Keys).decode
 
 
 class LocalIssuer:
-    """Files in `folder`: token-key.json holds the private keys, token-keys.json is the key set that services verify by."""
+    """Files in `folder`: token-key.json holds the private keys, token-keys.json is the key set that services verify by.
+
+    The latter is in `public` where there is such a folder, which services can be given without the rest.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._key_file = folder / "token-key.json"
-        self._keys_file = folder / "token-keys.json"
+        public = folder / PUBLIC
+        self._keys_file = (public if public.is_dir() else folder) / KEYS_FILE
 
     @property
     def exists(self) -> bool:
@@ -65,9 +70,9 @@ class LocalIssuer:
             earlier = () if at_once else _living(self._held(), now)
             self._write((*earlier, _new_key(now if at_once else now + AHEAD_S * SECOND)))
 
-    def trusted(self) -> list[dict[str, str]]:
-        """As C360_TOKEN_ISSUERS has it."""
-        return [{"issuer": LOCAL_ISSUER, "keys": str(self._keys_file), "audience": AUDIENCE}]
+    def trusted(self, keys_file: Path | None = None) -> list[dict[str, str]]:
+        """As C360_TOKEN_ISSUERS has it; `keys_file` is where services find it, if that is elsewhere."""
+        return [{"issuer": LOCAL_ISSUER, "keys": str(keys_file or self._keys_file), "audience": AUDIENCE}]
 
     def token(self, subject: str, seconds: int, now: int) -> str:
         """For `seconds` from `now` on, an instant in microseconds."""

@@ -16,6 +16,7 @@ import uvloop
 from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN
 from shared.config import ConfigError, Settings, differing, read_settings
+from shared.exposure import exposed
 from shared.logs import set_level, start_logging
 from shared.poison import Halted
 from shared.store.pool import DOWN as STORE_DOWN
@@ -35,12 +36,15 @@ def run_service(name: str, settings_kind: type[S], serve: Callable[[S, "Stop"], 
     """Runs `serve` until SIGTERM or SIGINT sets the event it is given. Returns the exit code."""
     try:
         settings = read_settings(settings_kind, os.environ)
+        opened = exposed(settings)
         faults.arm(os.environ)
         end_tracing = start_tracing(name, settings)
     except (ConfigError, faults.UnknownPoint) as error:
         print(f"{name}: {error}", file=sys.stderr)  # noqa: T201
         return 2
     start_logging(name, settings.log_level)
+    for word in opened:
+        log.warning("open beyond this machine, as C360_INSECURE says", what=word)
     telemetry.start_metrics(settings.metrics_address)
     calm_collector()
     try:

@@ -64,6 +64,7 @@ from shared.config import Settings
 from shared.events.wire import CONSENT_STREAM
 from shared.evidence_key import EvidenceKey
 from shared.http.server import HttpServer
+from shared.http.tls import tls_of
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogWriter
@@ -90,7 +91,7 @@ class ConsentSettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: ConsentSettings, stop: Stop) -> None:
     server = RpcServer(settings.grpc_address, security=secure(settings, now_us))
     pool = await open_pool(settings.database_url, "consent")
-    client = await bus.connect(settings.nats_url, "consent", settings.nats_replicas)
+    client = await bus.connect(settings.nats_url, "consent", settings.nats_replicas, settings.nats_ca)
     ownership = await open_ownership(settings.database_url, "consent", settings.replica_name)
     progress, writer = Progress(), LogWriter(pool, [CONSENT_PARTITION], now_us)
     roll = Roll(client, time.monotonic, writer.owns)
@@ -192,14 +193,16 @@ def _open_http(
     opendsr: OpenDsr,
     lookup_key: bytes,
 ) -> HttpServer:
-    public_url = settings.public_url.rstrip("/") or f"http://{settings.http_address}"
+    scheme = "https" if settings.tls_certificate else "http"
+    public_url = settings.public_url.rstrip("/") or f"{scheme}://{settings.http_address}"
     unsubscribing = Unsubscribing(consent, definitions, LinkKey(lookup_key), public_url, now_us)
     api = UnsubscribeApi(unsubscribing, lookup_key)
     server.add(add_UnsubscribeServiceServicer_to_server, api, "c360.consent.v1.UnsubscribeService")
     replies = Replies(
         receiver, SecretFile(Path(settings.sms_secrets_file) if settings.sms_secrets_file else None), lookup_key, now_us
     )
-    return HttpServer(settings.http_address, make_app(ConsentDoor(unsubscribing, replies, opendsr), id_maker(now_us)), PageProtocol)
+    app = make_app(ConsentDoor(unsubscribing, replies, opendsr), id_maker(now_us))
+    return HttpServer(settings.http_address, app, PageProtocol, tls_of(settings))
 
 
 if __name__ == "__main__":

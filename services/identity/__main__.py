@@ -49,7 +49,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     keyring = FileKeyring(Path(settings.keyring_file))
     vault_pool = await open_pool(settings.vault_url, "vault")
     vault = Vault(vault_pool, keyring)
-    client = await bus.connect(settings.nats_url, "identity", settings.nats_replicas)
+    client = await bus.connect(settings.nats_url, "identity", settings.nats_replicas, settings.nats_ca)
     parts = compose(settings, pool, vault, keyring, client)
     _answer(server, parts, pool, vault, keyring)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us, known=lambda stream: version_of(pool, stream))

@@ -45,6 +45,7 @@ from shared.bus.purging import answer
 from shared.config import Settings
 from shared.events.wire import SOURCE_STREAM
 from shared.http.server import HttpServer
+from shared.http.tls import tls_of
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.process import Stop, keep_going, run_service, until_stopped
@@ -72,7 +73,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     vault_pool = await open_pool(settings.vault_url, "vault")
     keyring = FileKeyring(Path(settings.keyring_file))
     vault = Vault(vault_pool, keyring)
-    client = await bus.connect(settings.nats_url, "ingest", settings.nats_replicas)
+    client = await bus.connect(settings.nats_url, "ingest", settings.nats_replicas, settings.nats_ca)
     new_id = id_maker(now_us)
     publisher = Publisher(client, vault, now_us, new_id)
     batcher = Batcher(publisher.publish)
@@ -88,7 +89,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
     replaying = Replaying(sources, quarantine, memory)
     relay = bus.Relay(client, SOURCE_STREAM, registry.read_outbox, max_age_s=None)
     registry.on_committed = relay.tell
-    http = HttpServer(settings.http_address, make_app(ingest), SenderProtocol)
+    http = HttpServer(settings.http_address, make_app(ingest), SenderProtocol, tls_of(settings))
     api = IngestApi(ingest, registry, sources)
     rpc.add(add_to_server, api, SERVICE)
     rpc.add(add_SourceServiceServicer_to_server, SourceApi(registry, sources), "c360.ingest.v1.SourceService")

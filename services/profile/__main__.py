@@ -44,6 +44,7 @@ from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.bus.purging import answer
 from shared.http.server import HttpServer
+from shared.http.tls import tls_of
 from shared.ids import id_maker
 from shared.instants import now_us
 from shared.log import LogReader
@@ -65,7 +66,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     keyring = FileKeyring(Path(settings.keyring_file))
     vault_pool = await open_pool(settings.vault_url, "vault")
     vault = Vault(vault_pool, keyring)
-    client = await bus.connect(settings.nats_url, "profile", settings.nats_replicas)
+    client = await bus.connect(settings.nats_url, "profile", settings.nats_replicas, settings.nats_ca)
     disclosed_pool = await open_pool(settings.database_url, "disclosures")
     parts = compose(settings, pool, vault, client)
     standby = await _read_from_standby(settings, parts, pool)
@@ -146,7 +147,7 @@ def _open_http(settings: ProfileSettings, parts: Parts, disclosures: Disclosures
         keyring.lookup_key,
         disclosures.disclosed,
     )
-    return [HttpServer(settings.http_address, make_app(door, id_maker(now_us)), ReaderProtocol)]
+    return [HttpServer(settings.http_address, make_app(door, id_maker(now_us)), ReaderProtocol, tls_of(settings))]
 
 
 async def _close(server: RpcServer, doors: Sequence[HttpServer]) -> None:

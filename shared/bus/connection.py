@@ -1,6 +1,7 @@
 """A connection that waits for the broker at start and comes back by itself when the broker does."""
 
 import asyncio
+import ssl
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -50,9 +51,12 @@ class Broker(Client):
     stream_replicas = 1
 
 
-async def connect(url: str, name: str, stream_replicas: int = 1) -> Client:
+async def connect(url: str, name: str, stream_replicas: int = 1, authority: str = "") -> Client:
     """Returns when connected, to one of the brokers whose URLs stand in `url` with commas between them; reconnects for ever afterwards.
-    Who has an account listens for answers where it alone may."""
+    Who has an account listens for answers where it alone may.
+
+    `authority` is who issues the brokers' certificates, in PEM; a URL with tls:// and none trusts whom the system trusts.
+    """
 
     async def on_disconnect() -> None:
         telemetry.BUS_RECONNECTS.inc()
@@ -65,6 +69,8 @@ async def connect(url: str, name: str, stream_replicas: int = 1) -> Client:
         log.warning("broker error", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
 
     servers, account = _account_of(url)
+    if authority:
+        account["tls"] = ssl.create_default_context(cadata=authority)
     client = Broker()
     waited = False
     while True:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -25,7 +26,8 @@ class _Embedded(uvicorn.Server):
 class HttpServer:
     """Bound when made; `run` serves until `stop`, which returns when the requests under way have their answers."""
 
-    def __init__(self, address: str, app: Any, protocol: type[BoundedProtocol]) -> None:
+    def __init__(self, address: str, app: Any, protocol: type[BoundedProtocol], tls: ssl.SSLContext | None = None) -> None:
+        """Without `tls` calls come in clear."""
         self._socket = _bind(address)
         self.port = int(self._socket.getsockname()[1])
         config = uvicorn.Config(
@@ -40,6 +42,7 @@ class HttpServer:
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=DRAIN_S,
             backlog=BACKLOG,
+            ssl_context_factory=(lambda _config, _usual: tls) if tls else None,
         )
         self._server = _Embedded(config)
         self._stopped = asyncio.Event()

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 
-from services.stack.ports import choose_ports
+from services.stack.ports import HOST, choose_ports
 from tests.compose import trial
 from tests.compose.containers import Containers
 from tests.compose.earlier import Impossible, earlier_checkout
 from tests.compose.engine import ROOT, NoEngine, engine
+from tests.e2e.client import PROOFS
 
 PROJECT = "c360-compose-test"
+LOOK_S = 1.0
 
 
 def main() -> int:
@@ -41,6 +43,8 @@ def _try(environment: Mapping[str, str]) -> list[str]:
     ports = choose_ports(prefer_defaults=False)
     today = Containers(ROOT, environment, ports, PROJECT, "compose-test")
     problems: list[str] = []
+    proof = _Token(today)
+    PROOFS.update({f"{HOST}:{ports[name]}": proof for name in today.services})
     with _torn_down(today):
         problems += _timed("builds", partial(_build, today))
         for part in (
@@ -54,6 +58,19 @@ def _try(environment: Mapping[str, str]) -> list[str]:
         today.down(with_data=True)
         problems += _timed("is upgraded from the commit before", partial(_upgrade, today))
     return problems
+
+
+class _Token:
+    """The operator's. The engine is asked once in a while: an upgrade makes it, and each `up` anew."""
+
+    def __init__(self, containers: Containers) -> None:
+        self._containers = containers
+        self._known, self._looked = "", float("-inf")
+
+    def __call__(self) -> str:
+        if time.monotonic() - self._looked > LOOK_S:
+            self._known, self._looked = self._containers.operator_token(), time.monotonic()
+        return self._known
 
 
 def _build(containers: Containers) -> list[str]:

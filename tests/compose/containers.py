@@ -58,6 +58,13 @@ class Containers:
         address = next(iter(networks.values()))["IPAddress"]
         return f"postgresql://postgres:{self.ask('postgres', 'cat', '/secrets/password').strip()}@{address}:5432"
 
+    def operator_token(self) -> str:
+        """Empty while it isn't made."""
+        if not self.docker("volume", "ls", "-q", "--filter", f"name=^{self.project}_issuer$").strip():
+            return ""
+        file = self.volume("issuer") / "operator-token"
+        return file.read_text().strip() if file.exists() else ""
+
     def compose(self, *words: str) -> str:
         """What it wrote. Raises ContainersFailed."""
         return self._run("docker", "compose", *words)

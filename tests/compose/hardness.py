@@ -85,6 +85,12 @@ def _command_lines(containers: Containers, about: dict[str, Any]) -> list[str]:
 
 
 def _secrets(containers: Containers) -> list[str]:
-    """Every password that there is: migrate knows them all, and Grafana has one."""
-    files = [*containers.volume("secrets-migrate").glob("*-password"), *containers.volume("secrets-grafana").glob("password")]
+    """Every password that there is, of the databases, the broker and Grafana, and the operator's token."""
+    folders = {
+        "secrets-migrate": "*-password",
+        "secrets-nats": "*-password",
+        "secrets-grafana": "password",
+        "issuer": "operator-token",
+    }
+    files = [path for volume, names in folders.items() for path in containers.volume(volume).glob(names)]
     return [path.read_text().strip() for path in files]

@@ -40,8 +40,9 @@ def _dependencies(containers: Containers) -> dict[str, dict[str, str]]:
 def tells_the_story(containers: Containers) -> list[str]:
     endpoints = containers.endpoints
     finds = {f"C360_{service.upper()}_ADDRESS": str(getattr(endpoints, service)) for service in containers.services}
+    finds |= {"C360_INGEST_URL": endpoints.ingest_http, "C360_TOKEN": containers.operator_token()}
     with Platform(endpoints) as platform:
-        told = Story(platform, finds | {"C360_INGEST_URL": endpoints.ingest_http}).play()
+        told = Story(platform, finds).play()
     print(f"\nthe story holds: {told.chapters} chapters, {told.checks} checks", flush=True)
     return []
 

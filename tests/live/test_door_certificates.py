@@ -72,6 +72,7 @@ BAD: list[dict[str, Any]] = [
     {"auth": "mtls", "tls_certificate": "c", "tls_key": "k"},
     {"tls_certificate": "c"},
     {"tls_key": "k"},
+    {"http_client_ca": "c"},
 ]
 
 

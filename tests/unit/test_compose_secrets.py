@@ -1,10 +1,14 @@
 """The containers' passwords: made once, and each service gets only its own."""
 
+import json
 from pathlib import Path
+
+import jwt
 
 from services.stack.broker_accounts import ACCOUNTS
 from services.stack.compose_secrets import make_secrets
 from services.stack.ports import SERVICES
+from shared.local_tokens import AUDIENCE
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -15,7 +19,11 @@ def test_a_second_run_changes_no_password(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     first = contents(tmp_path)
     make_secrets(tmp_path)
-    assert contents(tmp_path) == first
+    again = contents(tmp_path)
+    for token in ("issuer/operator-token", "issuer/token-key.json"):  # a year from now on, each time; the key notes until when
+        assert first.pop(token)
+        assert again.pop(token)
+    assert again == first
 
 
 def test_a_service_sees_no_password_but_its_own(tmp_path: Path) -> None:
@@ -26,3 +34,15 @@ def test_a_service_sees_no_password_but_its_own(tmp_path: Path) -> None:
         assert [other for other in SERVICES if made[f"migrate/{other}-password"] in seen] == [service]
         assert made["migrate/postgres-password"] not in seen
         assert [account for account in ACCOUNTS if made[f"nats/{account}-password"] in seen] == [service]
+
+
+def test_services_get_what_they_verify_tokens_by_and_nothing_that_signs(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+    made = contents(tmp_path)
+    public = {path.rpartition("/")[2]: text for path, text in made.items() if path.startswith("issuer/public/")}
+    assert public.keys() == {"token-keys.json", "issuers.json"}
+    assert json.loads(public["issuers.json"])[0]["keys"] == "/issuer/token-keys.json"
+    [key] = json.loads(public["token-keys.json"])["keys"]
+    assert "d" not in key
+    claims = jwt.decode(made["issuer/operator-token"], jwt.PyJWK(key), algorithms=[key["alg"]], audience=AUDIENCE)
+    assert claims["sub"] == "operator"
