@@ -6,6 +6,7 @@
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -87,9 +88,8 @@ def _is_barred(service: str, database: str) -> bool:
 
 
 def of_database(url: str, database: str) -> str:
-    """The same server and user, another database."""
-    head, _, _ = url.rpartition("/")
-    return f"{head}/{database}"
+    """The same server and user, and what else the URL says of the connection; another database."""
+    return urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
 def _ensure_partitions(settings: MigrateSettings) -> None:

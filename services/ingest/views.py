@@ -174,7 +174,7 @@ class Sources:
         """With its document; version 0 is the newest. Raises NotFound (PLAN_UNKNOWN)."""
         row = await self._pool.fetchrow(
             """SELECT source, version, published_at, document FROM plans
-               WHERE source = $1 AND ($2 = 0 OR version = $2) ORDER BY version DESC LIMIT 1""",
+               WHERE source = $1 AND ($2::int8 = 0 OR version = $2) ORDER BY version DESC LIMIT 1""",
             source,
             version,
         )

@@ -37,10 +37,12 @@ def methods_of(channel: grpc.Channel) -> list[MethodDescriptor]:
     return [method for name in sorted(names) for method in pool.FindServiceByName(name).methods]
 
 
-def called(channel: Any, method: MethodDescriptor, request: bytes, token: str = "") -> tuple[str, str]:
+def called(
+    channel: Any, method: MethodDescriptor, request: bytes, token: str = "", timeout_s: float = TIMEOUT_S
+) -> tuple[str, str]:
     """(status, reason) of a call with this one request; a stream is read until its first answer."""
     metadata = [("authorization", f"Bearer {token}")] if token else []
-    how: dict[str, Any] = {"timeout": TIMEOUT_S, "metadata": metadata}
+    how: dict[str, Any] = {"timeout": timeout_s, "metadata": metadata}
     try:
         if not method.client_streaming and not method.server_streaming:
             channel.unary_unary(path_of(method))(request, **how)
