@@ -31,6 +31,7 @@ lock: setup ## Resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --extra bulk --extra embedded --extra train --extra lifetime --extra report --extra otel --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --extra bench -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-bench.lock
+	$(BIN)/uv pip compile requirements-audit.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-audit.lock
 
 # Run inside protos/; the argument is the folder for the generated code.
 protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-mypy=$(CURDIR)/$(BIN)/protoc-gen-mypy \
@@ -107,7 +108,7 @@ laws: setup ## Run every property test with ten times the usual number of exampl
 	@C360_TEST_PROFILE=laws $(BIN)/pytest -n 2 --dist worksteal --timeout 1800 $$(grep -rlE "^@given|^ +@given|RuleBasedStateMachine|, seeds\(" tests)
 
 .PHONY: check
-check: format-check lint types contracts protos-check events-check test ## Everything that has to hold before a push
+check: format-check lint bad-habits types contracts protos-check events-check test ## Everything that has to hold before a push
 
 .PHONY: format
 format: setup ## Format the code
@@ -121,6 +122,29 @@ format-check: setup ## Check the format
 .PHONY: lint
 lint: setup ## Look for mistakes and bad habits
 	@$(BIN)/ruff check .
+
+# In an environment of its own: what it takes to look at us is no part of us.
+AUDIT := $(VENV)/audit
+
+$(AUDIT)/.installed: $(VENV)/.installed requirements-audit.lock
+	@echo "installing what make audit and make sbom run (once)"
+	@$(PYTHON) -m venv $(AUDIT)
+	@$(AUDIT)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-audit.lock
+	@touch $@
+
+.PHONY: bad-habits
+bad-habits: $(AUDIT)/.installed ## Look for what is seldom safe (bandit)
+	@$(AUDIT)/bin/bandit --quiet -c pyproject.toml -r services shared verify
+
+.PHONY: audit
+audit: bad-habits ## That, and known vulnerabilities of what it is built of (pip-audit; needs its data, and says so where it has none)
+	@$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit requirements.lock
+
+.PHONY: sbom
+sbom: $(AUDIT)/.installed ## Write what it is built of as CycloneDX: build/sbom.json
+	@mkdir -p build
+	@PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON -o build/sbom.json requirements.lock
+	@echo build/sbom.json
 
 .PHONY: types
 types: setup ## Check the types

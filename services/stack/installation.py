@@ -138,7 +138,7 @@ def _program(packages: Path, name: str) -> Path:
 
 def _places() -> list[Path]:
     """TMPDIR may be root's own; the others never are."""
-    return list(dict.fromkeys(Path(place) for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")))  # noqa: S108
+    return list(dict.fromkeys(Path(place) for place in (tempfile.gettempdir(), "/tmp", "/var/tmp")))  # noqa: S108 # nosec B108
 
 
 def _find_packages() -> Path:

@@ -143,7 +143,7 @@ def is_free(port: int) -> bool:
 
 def _free_port(taken: set[int]) -> int:
     for _ in range(MAX_TRIES):
-        port = random.choice(FREE_PORTS)  # noqa: S311 - spreads stacks that start at the same moment
+        port = random.choice(FREE_PORTS)  # noqa: S311 - spreads stacks that start at the same moment # nosec B311
         if port not in taken and is_free(port):
             return port
     raise StackError(f"no free port found between {FREE_PORTS.start} and {FREE_PORTS.stop}")

@@ -11,7 +11,7 @@ NAME = "demo"
 TIMEOUT_S = 10.0
 
 
-def register_demo_source(ingest_address: str, token: str = "") -> str:
+def register_demo_source(ingest_address: str, token: str = "") -> str:  # nosec B107
     """The write key. A key is shown only once, so when an earlier one was lost the source gets another name."""
     metadata = (("authorization", f"Bearer {token}"),) if token else None
     with grpc.insecure_channel(ingest_address) as channel:

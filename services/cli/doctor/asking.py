@@ -39,7 +39,7 @@ def _metrics_of(service: str, timeout_s: float, versions: dict[str, str]) -> lis
     url = metrics_address(service, os.environ)
     asked = time.time()
     try:
-        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310  # an address of the operator's own
+        with urllib.request.urlopen(url, timeout=timeout_s) as answer:  # noqa: S310  # an address of the operator's own # nosec B310
             text = answer.read(MOST_METRICS_BYTES).decode(errors="replace")
     except (OSError, ValueError) as error:
         hint = f"C360_{service.upper()}_METRICS says where they are; without them nothing is known of lag, alarms and its clock"

@@ -152,7 +152,7 @@ def nats(environ: Mapping[str, str], timeout_s: float) -> list[Finding]:
     if not (url := monitor_address(environ)):
         return [Finding("unseen", "nats", "nobody could look", "C360_NATS_MONITOR names its monitoring port (http://host:8222)")]
     try:
-        with urllib.request.urlopen(f"{url}/jsz?streams=1&config=1", timeout=timeout_s) as answer:  # noqa: S310  # as above
+        with urllib.request.urlopen(f"{url}/jsz?streams=1&config=1", timeout=timeout_s) as answer:  # noqa: S310  # as above # nosec B310
             told = json.loads(answer.read())
     except (OSError, ValueError) as error:
         what = f"its monitoring at {url} doesn't answer ({type(error).__name__})"

@@ -113,7 +113,7 @@ class Door:
                     raise NotReachable("NOT_REACHABLE", f"{self._url}: {failure.why}") from None
                 self._told(failure.why)
                 # Spread, so that lanes that were refused together don't come back together.
-                if self._stop.wait(max(failure.delay_s, delay_s) * random.uniform(1.0, 1.5)):  # noqa: S311
+                if self._stop.wait(max(failure.delay_s, delay_s) * random.uniform(1.0, 1.5)):  # noqa: S311 # nosec B311
                     raise Stopped from None
                 delay_s = min(2 * delay_s, DELAY_AT_MOST_S)
             else:

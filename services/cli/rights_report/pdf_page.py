@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # nosec B406
 
 from services.cli.errors import Misused
 from services.cli.rights_report.sections import Section

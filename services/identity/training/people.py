@@ -35,7 +35,7 @@ class Home:
 
 def make_records(people: int, seed: int) -> list[Record]:
     """Always the same for a seed. Their ids tell who is who: person/number."""
-    chance = random.Random(seed)  # noqa: S311
+    chance = random.Random(seed)  # noqa: S311 # nosec B311
     found = []
     for number, raw in enumerate(_people(people, seed, chance)):
         for time, source in enumerate(chance.sample(SOURCES, min(chance.choice(TIMES_SEEN), len(SOURCES)))):
