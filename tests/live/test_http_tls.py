@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from services.consent.http.door import PageProtocol
-from services.stack.nats import CONFIGURATION, _find_program
+from services.stack.nats import _find_program
 from services.stack.ports import HOST, choose_ports
 from shared import bus
 from shared.config import ConfigError, Settings
@@ -102,8 +102,8 @@ async def test_the_broker_is_known_by_its_authority(authority: Authority, tmp_pa
     (tmp_path / "certificate.pem").write_text(certificate)
     ports = choose_ports(prefer_defaults=False)
     tls = f'tls {{ cert_file: "{tmp_path}/certificate.pem", key_file: "{tmp_path}/key.pem" }}'
-    where = {"host": HOST, "port": ports["nats"], "monitor_port": ports["nats_monitor"], "store": tmp_path}
-    (tmp_path / "nats.conf").write_text(CONFIGURATION.format(**where, authorization=tls))
+    listen = f'listen: "{HOST}:{ports["nats"]}"\njetstream {{ store_dir: "{tmp_path}" }}'
+    (tmp_path / "nats.conf").write_text(f"{listen}\n{tls}\n")
     broker = await asyncio.create_subprocess_exec(
         _find_program(), "--config", str(tmp_path / "nats.conf"), stderr=asyncio.subprocess.DEVNULL
     )
