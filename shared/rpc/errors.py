@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 from shared import errors
 from shared.bus.connection import BROKER_DOWN
 from shared.store.pool import DOWN as STORE_DOWN
+from shared.store.pool import cannot_be_stored
 from shared.telemetry import logger
 from shared.vault.envelope import EnvelopeBroken
 
@@ -48,6 +49,8 @@ def to_status(error: Exception, method: str) -> Any:
     if isinstance(error, EnvelopeBroken):
         log.error("an envelope does not open with the live key of its owner", method=method, reason=str(error))
         return make_status(Code.DATA_LOSS, "what is stored was altered", "ENVELOPE_BROKEN", {})
+    if cannot_be_stored(error):
+        return make_status(Code.INVALID_ARGUMENT, "a text has a character that can't be stored", "TEXT_INVALID", {})
     error_id = str(uuid.uuid4())
     log.error("unforeseen error", method=method, error_id=error_id, exc_info=error)
     return make_status(Code.INTERNAL, f"internal error {error_id}", "INTERNAL", {"error_id": error_id})

@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import asyncpg
+import psycopg
 
 from shared.telemetry import logger
 
@@ -35,6 +36,13 @@ DOWN = (
 STORE_ERRORS = (*DOWN, asyncpg.PostgresError)  # also those after which a transaction can't go on
 
 log = logger("store")
+
+
+def cannot_be_stored(error: Exception) -> bool:
+    """A text that somebody sent has a character that PostgreSQL takes in none: U+0000."""
+    return isinstance(error, asyncpg.CharacterNotInRepertoireError) or (
+        isinstance(error, psycopg.DataError) and "NUL" in str(error)
+    )
 
 
 async def _nothing_to_reset(connection: Any) -> None:

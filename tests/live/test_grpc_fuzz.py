@@ -61,3 +61,9 @@ def test_nothing_of_it_was_unforeseen_and_the_service_lives_on(fuzzed: Fuzzed, s
     assert [line for line in log if "Traceback" in line or '"unforeseen error"' in line] == []
     assert fuzzed.stack.pid(service) == fuzzed.pids[service]
     assert fuzzed.stack.is_ready(service)
+
+
+@pytest.mark.parametrize("method", ["PlanService/ListPlans", "PlanService/GetPlan", "SourceService/ListKeys"])
+def test_a_text_that_no_column_takes_is_refused(fuzzed: Fuzzed, method: str) -> None:
+    called_one = fuzzed.methods["ingest"][f"/c360.ingest.v1.{method}"]
+    assert called(fuzzed.channels["ingest"], called_one, b"\n\x01\x00") == ("INVALID_ARGUMENT", "TEXT_INVALID")
