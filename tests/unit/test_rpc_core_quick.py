@@ -109,10 +109,10 @@ async def test_they_leave_nothing_behind() -> None:
         gc.disable()
         try:
             before = Counter(type(thing).__name__ for thing in gc.get_objects())
-            for _ in range(100):
+            for _ in range(300):
                 await told(one(channel, "whose", b"at once"))
             await asyncio.sleep(0.1)
             after = Counter(type(thing).__name__ for thing in gc.get_objects())
         finally:
             gc.enable()
-        assert {name: more for name, more in (after - before).items() if more >= 50} == {}
+        assert {name: more for name, more in (after - before).items() if more >= 150} == {}  # what other tests left behind goes on
