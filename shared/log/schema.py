@@ -46,16 +46,20 @@ CREATE TABLE checkpoints (
     made_at   int8  NOT NULL,
     PRIMARY KEY (partition, tree_size)
 );
-CREATE TABLE log_owners ( -- the lease of the log (shared/log/ownership.py); partition 0 stands for all that are owned together
-    partition int4        PRIMARY KEY,
-    owner     text        NOT NULL,
-    until     timestamptz NOT NULL
-);
 """
 
 GRANTS = """
 GRANT USAGE ON SCHEMA {schema} TO {role};
 GRANT SELECT, UPDATE (next_pos, consumed, last_recorded_at, owner_epoch, merkle_frontier) ON {schema}.partition_heads TO {role};
 GRANT SELECT, INSERT ON {schema}.events, {schema}.merkle_nodes, {schema}.checkpoints TO {role};
+"""
+
+# Of every log too, by a migration of its own.
+OWNERS = """
+CREATE TABLE IF NOT EXISTS {schema}.log_owners ( -- the lease of the log (shared/log/ownership.py); partition 0: all that are owned together
+    partition int4        PRIMARY KEY,
+    owner     text        NOT NULL,
+    until     timestamptz NOT NULL
+);
 GRANT SELECT, INSERT, UPDATE ON {schema}.log_owners TO {role};
 """

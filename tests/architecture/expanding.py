@@ -15,7 +15,7 @@ NAME = r'(?:ONLY\s+)?(?:IF\s+(?:NOT\s+)?EXISTS\s+)?((?:"?\w+"?\.)?"?\w+"?)'
 MADE = re.compile(rf"\bCREATE\s+(?:UNLOGGED\s+)?TABLE\s+{NAME}", re.IGNORECASE)
 # What takes something away or forbids it to who doesn't know of it.
 TAKEN = {
-    "drops": re.compile(r"^DROP\b|\bDROP\s+(?:COLUMN|CONSTRAINT|DEFAULT|EXPRESSION)\b", re.IGNORECASE),
+    "drops": re.compile(r"^DROP\b|\bDROP\s+(?:COLUMN|CONSTRAINT|DEFAULT|EXPRESSION|IDENTITY)\b", re.IGNORECASE),
     "renames": re.compile(r"\bRENAME\b", re.IGNORECASE),
     "changes a type": re.compile(r"\bALTER\s+(?:COLUMN\s+)?\S+\s+(?:SET\s+DATA\s+)?TYPE\b", re.IGNORECASE),
     "forbids NULL": re.compile(r"\bSET\s+NOT\s+NULL\b", re.IGNORECASE),
@@ -46,11 +46,12 @@ def sql_of(migration: ModuleType) -> str:
 def takes_away(sql: str) -> list[str]:
     """What a service of the release before would miss, or wait for: "drops: ALTER TABLE ..."; empty: it only adds."""
     made = {found[1].strip('"') for found in MADE.finditer(COMMENT.sub("", sql))}
-    return [f"{what}: {statement[:80]}" for statement in _statements(sql) for what in _offences(statement, made)]
+    return [f"{what}: {statement[:80]}" for statement in statements(sql, "''") for what in _offences(statement, made)]
 
 
-def _statements(sql: str) -> Iterator[str]:
-    for statement in BODY.sub("''", COMMENT.sub("", sql)).split(";"):
+def statements(sql: str, bodies: str = r"\g<0>") -> Iterator[str]:
+    """Without comments and line ends; with something else in place of functions' bodies, which may have statements in them."""
+    for statement in BODY.sub(bodies, COMMENT.sub("", sql)).split(";"):
         if text := " ".join(statement.split()):
             yield text
 

@@ -117,13 +117,9 @@ def upgrade() -> None:
             purpose     text  NOT NULL,
             request_id  text  NOT NULL UNIQUE,
             recorded_at int8  NOT NULL,
-            decision    bytea NOT NULL,
-            guardian    bytea, -- hash of an identifier of whoever authorised it, for a child
-            follows     bytea  -- of what is told of a guardian's age: the decision about them
+            decision    bytea NOT NULL
         );
         CREATE INDEX decisions_by_identifier ON decisions (value_hash, purpose);
-        CREATE INDEX decisions_by_guardian ON decisions (guardian) WHERE guardian IS NOT NULL;
-        CREATE INDEX decisions_by_followed ON decisions (follows) WHERE follows IS NOT NULL;
         CREATE INDEX decisions_by_purpose ON decisions (purpose, value_hash);
         CREATE TABLE signals ( -- what was received, with its text, which is sealed
             pos         int8  PRIMARY KEY,

@@ -46,6 +46,19 @@ QUARANTINE_SIZES = """
         events int8 NOT NULL,
         bytes  int8 NOT NULL
     );
+    CREATE FUNCTION quarantine_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE one int8 := CASE TG_OP WHEN 'INSERT' THEN 1 ELSE -1 END;
+    BEGIN
+        INSERT INTO ingest.quarantine_sizes (source, events, bytes)
+        SELECT source, one * count(*), one * sum(length(sealed)) FROM changed GROUP BY source ORDER BY source
+        ON CONFLICT (source) DO UPDATE
+        SET events = quarantine_sizes.events + excluded.events, bytes = quarantine_sizes.bytes + excluded.bytes;
+        RETURN NULL;
+    END $$;
+    CREATE TRIGGER grew AFTER INSERT ON quarantine REFERENCING NEW TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION quarantine_changed();
+    CREATE TRIGGER shrank AFTER DELETE ON quarantine REFERENCING OLD TABLE AS changed
+        FOR EACH STATEMENT EXECUTE FUNCTION quarantine_changed();
     GRANT SELECT, INSERT, UPDATE ON quarantine_sizes TO c360_ingest;
 """
 

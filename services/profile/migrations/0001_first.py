@@ -148,13 +148,11 @@ CREATE TABLE segment_progress (
     looked_at     int8  NOT NULL,
     customers     int8  NOT NULL,
     making        int8  NOT NULL,
-    writes        int8  NOT NULL,
-    changes       int8  NOT NULL DEFAULT 0, -- numbers that were given to rows of segment_changes
-    late          int8  NOT NULL DEFAULT 0  -- and of segment_late; a number is given once, also when its row goes
+    writes        int8  NOT NULL
 );
 INSERT INTO segment_progress VALUES (true, 0, 0, '', 0, '{}', 0, 0, 0, 0);
 CREATE TABLE segment_late (
-    number    int8  PRIMARY KEY,
+    number    int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     customer  bytea NOT NULL,
     partition int4  NOT NULL,
     pos       int8  NOT NULL,
@@ -174,7 +172,7 @@ CREATE TABLE segment_heads (
     next_pos  int8 NOT NULL
 );
 CREATE TABLE segment_changes (
-    number        int8  PRIMARY KEY,
+    number        int8  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     segment       text  NOT NULL,
     customer      bytea NOT NULL,
     entered       bool  NOT NULL,
@@ -218,12 +216,10 @@ def upgrade() -> None:
             value_hash  bytea NOT NULL,
             purpose     text  NOT NULL,
             decision_id bytea NOT NULL,
-            decided_at  int8  NOT NULL,
             decision    bytea NOT NULL,
             pos         int8  NOT NULL,
             PRIMARY KEY (bucket, value_hash, purpose, decision_id)
         );
-        CREATE INDEX decisions_decided ON decisions (purpose, decided_at, value_hash);
         CREATE INDEX decisions_pos ON decisions (pos);
         CREATE TABLE consent_head (
             one      bool PRIMARY KEY DEFAULT true CHECK (one),
