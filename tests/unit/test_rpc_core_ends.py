@@ -96,6 +96,15 @@ async def test_a_handler_is_cancelled_once_so_that_it_can_end_as_it_likes() -> N
         await waiting
 
 
+async def test_who_outlasts_the_stop_is_told_to_ask_again() -> None:
+    async with served("core") as (server, handlers, channel):
+        waiting = [asyncio.ensure_future(told(one(channel, "wait"))) for _ in range(10)]
+        await until(lambda: handlers.begun == 10)
+        await server.stop(0.1)
+        assert {code for code, _, _ in await asyncio.gather(*waiting)} == {"UNAVAILABLE"}
+        assert handlers.ended["cancelled"] == 10
+
+
 async def test_whoever_reads_nothing_does_not_hold_up_the_end() -> None:
     async with served("core") as (server, handlers, _channel):
         with socket.create_connection(("127.0.0.1", handlers.port)) as deaf:

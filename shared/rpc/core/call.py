@@ -42,6 +42,7 @@ class Call:
         "_details",
         "_encode",
         "_forget",
+        "_given_up",
         "_gone",
         "_left",
         "_loop",
@@ -65,6 +66,7 @@ class Call:
         self._task: asyncio.Task[None] | None = None
         self._coming: asyncio.Future[bytes | None] | None = None
         self._told = False  # its initial metadata
+        self._given_up = False  # the server stops, and waits for it no longer
         self._gone = False  # whoever called, or the server, which stops
         self._left = 2  # to come: that the caller has it all, or is gone; and that its status is sent
         self._start(cygrpc.ReceiveCloseOnServerOperation(PLAIN), tag=self._closed)
@@ -130,7 +132,7 @@ class Call:
     def handle(self, handler: Any, request: bytes | None) -> None:
         """In a task, which is cancelled when the caller is gone."""
         if self._gone:  # before there was anything to cancel
-            self.end(grpc.StatusCode.CANCELLED)
+            self._end_cancelled()
             return
         self._encode = handler.response_serializer
         self._task = self._loop.create_task(self._run(handler, request), context=self._context)
@@ -165,9 +167,15 @@ class Call:
     def _ran(self, task: asyncio.Task[None]) -> None:
         """Whoever is gone may be so before the task has begun; and an answer may be none that the core sends."""
         if task.cancelled():
-            self.end(grpc.StatusCode.CANCELLED)
+            self._end_cancelled()
         elif (error := task.exception()) is not None:
             self._fail(error)
+
+    def _end_cancelled(self) -> None:
+        if self._given_up:
+            self.end(grpc.StatusCode.UNAVAILABLE, "the service stops; ask again")
+        else:
+            self.end(grpc.StatusCode.CANCELLED)
 
     def _fail(self, error: BaseException) -> None:
         log.error("unforeseen error", method=self.method, exc_info=error)
@@ -200,6 +208,11 @@ class Call:
         if self._task is not None and not self._gone:
             self._task.cancel()
         self._gone = True
+
+    def give_up(self) -> None:
+        """The server stops: whoever called is told to ask again, as soon as the handler has ended."""
+        self._given_up = True
+        self.cancel()
 
     def _over(self, _event: Any) -> None:
         self._left -= 1

@@ -1,6 +1,7 @@
 """A gRPC server on the event loop."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from shared.telemetry import logger
 
 AWAITED_AT_ONCE = 100  # calls that the core may hand over before one of them is looked at
 MOST_CALLS = 10_000  # of one method whose handlers run, streams that last above all; other methods are answered all the same
+TELL_S = 0.5  # in which those whose calls didn't end in time are told to ask again
 END_S = 1.0  # that cancelled handlers have at least to end
 
 log = logger("rpc")
@@ -78,10 +80,11 @@ class CoreServer:
     async def _stop(self, grace_s: float) -> None:
         left: asyncio.Future[None] = self._loop.create_future()
         self._server.shutdown(self._completions.queue, lambda _event: settle(left, None))
-        try:
-            await asyncio.wait_for(asyncio.shield(left), grace_s)
-        except TimeoutError:
-            self._server.cancel_all_calls()
+        if not await _within(grace_s, left):
+            for call in tuple(self._calls):
+                call.give_up()
+            if not await _within(TELL_S, left):
+                self._server.cancel_all_calls()
         for call in tuple(self._calls):
             call.cancel()
         try:
@@ -142,6 +145,12 @@ class CoreServer:
         self._await_calls()
         if not self._calls:
             self._idle.set()
+
+
+async def _within(seconds: float, happens: asyncio.Future[None]) -> bool:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(happens), seconds)
+    return happens.done()
 
 
 def _bound(address: str, port: int) -> int:
