@@ -4,5 +4,14 @@ import json
 from typing import Final
 
 ALIVE: Final = "c360.alive"  # whether the process runs, also while it stands by for another one; '' is whether it serves
-# A gRPC channel's service config: of several addresses those are asked that serve.
-BY_HEALTH: Final = json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}})
+# Whether look-ups are answered that read tables alone: by who serves, and in identity by who stands by as well.
+LOOKUPS: Final = "c360.lookups"
+
+
+def _asking(name: str) -> str:
+    return json.dumps({"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": name}})
+
+
+# A gRPC channel's service config: of several addresses those are asked that serve, or that answer look-ups.
+BY_HEALTH: Final = _asking("")
+LOOKUPS_BY_HEALTH: Final = _asking(LOOKUPS)

@@ -32,6 +32,10 @@ class Progress:
         """-1 when nothing is applied yet."""
         return self._applied.get(log, -1)
 
+    @property
+    def is_waited_for(self) -> bool:
+        return any(self._waiters.values())
+
     def advance(self, log: str, number: int) -> None:
         if number <= self.applied(log):
             return

@@ -11,15 +11,17 @@ from c360.identity.v1.identity_pb2_grpc import add_IdentityServiceServicer_to_se
 from c360.identity.v1.matching_pb2_grpc import add_MatchingServiceServicer_to_server
 from c360.identity.v1.rules_pb2_grpc import add_RulesServiceServicer_to_server
 from c360.parked.v1.parked_pb2_grpc import add_ParkedServiceServicer_to_server
+from nats.aio.client import Client
 
 from services.identity.api.decisions import SERVICE_NAME as DECISIONS
 from services.identity.api.decisions import DecisionApi
 from services.identity.api.erasure import ErasureApi
 from services.identity.api.explanation import ExplanationApi
-from services.identity.api.identity import IdentityApi
+from services.identity.api.identity import LOOKUPS, IdentityApi
 from services.identity.api.matching import MatchingApi
 from services.identity.api.rules import SERVICE_NAME as RULES
 from services.identity.api.rules import RulesApi
+from services.identity.committed import follow_committed
 from services.identity.composition import IdentitySettings, Parts, compose
 from services.identity.follow import follow_ingest, replay
 from services.identity.tables.erasures import version_of
@@ -27,7 +29,7 @@ from shared import bus
 from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.instants import now_us
-from shared.log.ownership import open_ownership
+from shared.log.ownership import Ownership, open_ownership
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import serve_log
@@ -36,6 +38,7 @@ from shared.rpc.parked import ParkedApi
 from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
+from shared.waiting import end
 
 # How long what is looked at beside the writer may keep Python's lock from the loop (five milliseconds by default), which asks for it
 # with every answer of the database (decision 72).
@@ -54,7 +57,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
     _answer(server, parts, pool, vault, keyring)
     checkpoints = serve_log(server, pool, "identity", keyring, now_us, known=lambda stream: version_of(pool, stream))
     ownership = await open_ownership(settings.database_url, "identity", settings.replica_name)
-    await server.start_standing_by(ownership.take)
+    await server.start_standing_by(lambda: _stand_by(ownership, server, client, parts, pool), LOOKUPS)
     await server.set_ready(True)
     try:
         await until_stopped(
@@ -78,6 +81,19 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         await ownership.give_up()
         await client.close()
         await asyncio.gather(pool.close(), vault_pool.close())
+
+
+async def _stand_by(ownership: Ownership, server: RpcServer, client: Client, parts: Parts, pool: Any) -> None:
+    """Until this process owns the log. What look-ups need is followed meanwhile; whoever owns the log follows it otherwise."""
+    beside = (
+        keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
+        keep_going("follow what is committed", lambda: follow_committed(pool, parts.progress)),
+    )
+    tasks = [asyncio.create_task(work) for work in beside]
+    try:
+        await ownership.take()
+    finally:
+        await end(tasks)
 
 
 def _answer(server: RpcServer, parts: Parts, pool: Any, vault: Vault, keyring: FileKeyring) -> None:

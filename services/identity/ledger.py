@@ -59,7 +59,7 @@ class Ledger:
         self._clock = clock
         self._turns = Turns(self._load)
         self.turn = self._turns.turn
-        self._claimed = False
+        self._claimed = self._loaded = False
 
     def tell_of_units(self, listener: Callable[[], None]) -> None:
         """`listener` is called whenever a unit is committed."""
@@ -74,6 +74,10 @@ class Ledger:
     def rules(self) -> Rules:
         """Those in force."""
         return self._activation.rules
+
+    async def rules_by_the_log(self) -> Rules:
+        """Those in force, also where another process owns the log."""
+        return self.rules if self._loaded else (await rulebook.known_at(self.reader)).rules
 
     @property
     def model(self) -> ModelActivation:
@@ -164,5 +168,6 @@ class Ledger:
         self._model = await modelbook.in_force(self.reader)
         self._next_founding_number = await views.next_founding_number(self._pool)
         self.run.length = await self.parked.trailing_run(INGEST_STREAM, self.consumed)
+        self._loaded = True
         self._progress.advance("ingest", self.consumed)
         self._progress.advance("customer", self._outbox.next_number - 1)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from shared import tracing
 from shared.callers import Callers
 from shared.errors import InvalidInput, Unavailable
-from shared.health import ALIVE
+from shared.health import ALIVE, LOOKUPS
 from shared.rpc import guarding
 from shared.rpc.callers import count_miss
 from shared.rpc.core.call import Call
@@ -62,13 +62,14 @@ def seconds_left(context: Any) -> float:
 
 
 class Standing:
-    """Whether a process only stands by, for another one that owns the log; then it answers nobody."""
+    """Whether a process only stands by, for another one that owns the log; then it answers `lookups` alone, by their full names."""
 
     by = False
+    lookups: Collection[str] = ()
 
-    def check(self) -> None:
+    def check(self, method: str) -> None:
         """Raises Unavailable (STANDBY)."""
-        if self.by:
+        if self.by and method not in self.lookups:
             raise Unavailable("this process stands by for another one, which answers; ask that one", reason="STANDBY")
 
 
@@ -109,10 +110,12 @@ class RpcServer:
         await self._health.set(ALIVE, health_pb2.HealthCheckResponse.SERVING)
         await self._server.start()
 
-    async def start_standing_by(self, until: Callable[[], Awaitable[object]]) -> None:
-        """As `start`; returns after `until` does. Calls are refused until then."""
-        self._standing.by = True
+    async def start_standing_by(self, until: Callable[[], Awaitable[object]], lookups: Collection[str] = ()) -> None:
+        """As `start`; returns after `until` does. Calls are refused until then, but for `lookups`: methods by their full names."""
+        self._standing.by, self._standing.lookups = True, lookups
         await self.start()
+        if lookups:
+            await self._health.set(LOOKUPS, health_pb2.HealthCheckResponse.SERVING)
         await until()
         self._standing.by = False
 
@@ -124,7 +127,7 @@ class RpcServer:
     async def set_ready(self, ready: bool) -> None:
         ready = ready and not self._halted
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *self._names):
+        for name in ("", LOOKUPS, *self._names):
             await self._health.set(name, status)
 
     async def stop(self) -> None:
@@ -223,7 +226,7 @@ class _Quick:
                 call.handle(self._anew if error is None else self._handler(_failing(error)), request)
 
         try:
-            self._standing.check()
+            self._standing.check(self._method.name)
             if not self._let_in(request, call):
                 return False
             if not self._find(request, call, tell):
@@ -255,7 +258,7 @@ def _failing(error: Exception) -> Callable[[Any, Any], Awaitable[Any]]:
 def _unary(call: Callable[[Any, Any], Awaitable[Any]], method: str, standing: Standing) -> Callable[[Any, Any], Awaitable[Any]]:
     async def timed(request: Any, context: Any) -> Any:
         async with _edge_of(context, method):
-            standing.check()
+            standing.check(method)
             with tracing.serving(tracing.begin_of(method, context.invocation_metadata())):
                 return await call(request, context)
 
@@ -269,7 +272,7 @@ def _stream(
 
     async def timed(request: Any, context: Any) -> None:
         async with _edge_of(context, method):
-            standing.check()
+            standing.check(method)
             async with aclosing(call(request, context)) as responses:
                 async for response in responses:
                     await context.write(response)

@@ -80,7 +80,7 @@ def asked(target: str, times: int) -> list[str]:
 
 def test_what_is_ready_is_not_told_either() -> None:
     standing = Standing()
-    standing.check()
+    standing.check("/any/Method")
     standing.by = True
     with pytest.raises(Unavailable):
-        standing.check()
+        standing.check("/any/Method")

@@ -30,6 +30,10 @@ STATES: Final = {
     "withdrawn": pb.PROPOSAL_STATE_WITHDRAWN,
 }
 STATE_WORDS: Final = {value: word for word, value in STATES.items()}
+# Answered by who stands by, too: they read tables that are committed, the log, and how far it is.
+LOOKUPS: Final = tuple(
+    f"/c360.identity.v1.IdentityService/{name}" for name in ("ResolveIdentifier", "GetCustomer", "ListProposals")
+)
 DECIDED: Final = (events.MERGE_DECIDED.id, events.MERGE_FORBIDDEN.id)
 
 
@@ -49,7 +53,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         resolved = await views.resolve(self._pool, identifier.value_hash)
         if resolved is None:
-            raise await nobody(self._pool, identifier, self._ledger.rules)
+            raise await nobody(self._pool, identifier, await self._ledger.rules_by_the_log())
         return pb.ResolveIdentifierResponse(
             customer_id=to_text(resolved.canonical),
             linked_customer_id=to_text(resolved.customer),
@@ -71,7 +75,7 @@ class IdentityApi(identity_pb2_grpc.IdentityServiceServicer):
         await self._progress.wait_all(freshness([request.at_least_as_fresh]), seconds_left(context))
         members: list[bytes] = []
         if request.HasField("customer"):
-            members = await members_of(self._pool, request.customer, self._lookup_key, self._ledger.rules)
+            members = await members_of(self._pool, request.customer, self._lookup_key, await self._ledger.rules_by_the_log())
         after = page.after or BEFORE_ALL
         rows = await views.proposals(self._pool, STATE_WORDS.get(request.state, ""), after, page.wanted, members)
         shown, token = page.cut(rows, lambda row: (row.pos, row.proposal_id))
