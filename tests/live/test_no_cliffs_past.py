@@ -69,6 +69,13 @@ async def test_as_of_an_instant_it_is_asked_for_at_once_and_says_what_was_cut(in
     assert {cut.field: cut.sent_count for cut in profile.truncated} == dict.fromkeys(("member_ids", "identifiers"), LISTED_AT_MOST)
 
 
+async def test_as_of_an_instant_nothing_is_sent_that_had_not_happened_by_then(inside: Inside, giant: CustomerRef) -> None:
+    await get(inside, giant, valid_at={"seconds": MIDDLE_S})  # which leaves what later ones go by
+    with counted() as asked:
+        await get(inside, giant, valid_at={"seconds": MIDDLE_S + 1})
+    assert asked.rows < EVENTS // 2
+
+
 async def test_many_at_once_and_a_lookup_are_answered_as_of_an_instant(inside: Inside, giant: CustomerRef) -> None:
     await get(inside, giant)
     batch = pb.BatchGetProfilesRequest(queries=[pb.ProfileQuery(customer=giant)] * 3, purpose="audit")

@@ -76,6 +76,8 @@ class Log:
         recorded_since: int = 0,
         known_at: int = END_OF_TIME,
         types: Collection[str] | None = None,
+        valid_at: int = END_OF_TIME,
+        timeless: Collection[str] = (),
     ) -> list[Record]:
         found = [
             record
@@ -85,6 +87,7 @@ class Log:
             and stretch.first <= record.version <= stretch.last
             and recorded_since <= record.recorded_at <= known_at
             and (types is None or record.entry.type_id in types)
+            and (record.entry.occurred_at <= valid_at or record.entry.type_id in timeless)
         ]
         return sorted(found, key=lambda record: (record.partition, record.entry.stream, record.version))
 

@@ -184,7 +184,9 @@ class History:
         passed = [mark for stream in lasts for mark in marks[stream] if mark.earliest_at > valid_at]
         wanted = [stretch for stream in lasts for stretch in self._stretches(stream, ends[stream], passed, lasts[stream])]
         of_types = events.TIMELESS_IDS if valid_at == NEVER else None  # else what doesn't count would be sent too
-        rest = await self._reader.history(wanted, known_at=known_at, types=of_types)
+        rest = await self._reader.history(
+            wanted, known_at=known_at, types=of_types, valid_at=valid_at, timeless=events.TIMELESS_IDS
+        )
         if timeless := [self._stretch(mark.stream, mark.first, mark.version) for mark in passed if mark.timeless]:
             rest += await self._reader.history(timeless, known_at=known_at, types=events.TIMELESS_IDS)
         for stream in lasts:
