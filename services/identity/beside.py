@@ -90,7 +90,8 @@ class Beside:
     async def _write(self, flight: Flight, change: Change, loaded: Loaded, looked: Looked) -> bool:
         """Whether nothing touched what follows from it."""
         region, rules, drafting = loaded.region, self._graph.rules, Drafting()
-        await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes)
+        if not await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes):
+            return False
         region.known.next_founding_number = self._ledger.next_founding_number
         for entry in await change.told(loaded):
             drafting.take(loaded.versions, entry)

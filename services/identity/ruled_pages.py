@@ -82,8 +82,9 @@ class RuledPages:
 
     async def _attempt(self, page: Page) -> bool:
         """Whether nothing came in between, and it is written."""
-        self._graph.flight = flight = Flight(frozenset(page.hashes))
-        activation = self._ledger.activation
+        async with self._ledger.turn():  # else what is being committed would be in neither the snapshot nor the flight
+            self._graph.flight = flight = Flight(frozenset(page.hashes))
+            activation = self._ledger.activation
         async with snapshot(self._pool) as connection:
             along = await _along(connection, page, activation.rules, None)
             loaded = await regions.load(connection, page.hashes, 0, activation.rules, along)
@@ -99,7 +100,8 @@ class RuledPages:
     async def _write(self, flight: Flight, page: Page, before: Region, loaded: Loaded, looked: Looked) -> bool:
         """Whether nothing touched what follows from it."""
         region = loaded.region
-        await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes)
+        if not await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes):
+            return False
         region.known.next_founding_number = self._ledger.next_founding_number
         before.known = copied(region).known
         settled = await asyncio.to_thread(concluded, region, looked, self._ledger.rules, self._new_id)

@@ -73,15 +73,16 @@ class Settler:
             return await self._settle(contextlib.nullcontext)
 
     async def _settle(self, turn: Callable[[], AbstractAsyncContextManager[object]]) -> bool:
-        """`turn` is of what is written."""
-        self._graph.flight = flight = Flight()
+        """`turn` is where it begins and where it is written."""
+        if not await self._pool.fetchval("SELECT EXISTS (TABLE waiting_sightings) OR EXISTS (TABLE unsettled)"):
+            self._in_vain = 0
+            return False
+        async with turn():  # else what is being committed would be in neither the snapshot nor the flight
+            self._graph.flight = flight = Flight()
+            rules = self._graph.rules
         self._in_vain += 1
-        rules = self._graph.rules
         async with snapshot(self._pool) as connection:
             rows = await waiting.page(connection, PAGE_WAITING)
-            if not rows and not await connection.fetchval("SELECT EXISTS (TABLE unsettled)"):
-                self._in_vain = 0
-                return False
             seen = [row.seen(rules) for row in rows]
             touched = {node.value_hash for one in seen for node in one.nodes}
             loaded = await regions.load(connection, touched, 0, rules, again=seen)
@@ -96,7 +97,8 @@ class Settler:
 
     async def _write(self, flight: Flight, loaded: Loaded, looked: Looked, rows: Sequence[Waiting]) -> None:
         rules, region = self._graph.rules, loaded.region
-        await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes)
+        if not await placing.catch_up(self._pool, loaded, flight.founded & flight.hashes):
+            return
         region.known.next_founding_number = self._ledger.next_founding_number
         settled = await asyncio.to_thread(concluded, region, looked, rules, self._new_id)
         if not flight.holds({node.value_hash for node in settled.nodes}):
