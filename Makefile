@@ -86,7 +86,7 @@ chaos: setup ## Send events for DURATION_S seconds while processes are killed, a
 	@DURATION_S=$(DURATION_S) $(BIN)/python -m tests.e2e.chaos
 
 .PHONY: cluster-test
-cluster-test: setup ## Send events over three brokers while one dies, then their leader dies, then their leader hangs, and count
+cluster-test: setup ## Send events over three brokers while one dies, hangs, or is cut off from the others or from everybody, and count
 	@$(BIN)/python -m tests.e2e.cluster
 
 .PHONY: compose-test

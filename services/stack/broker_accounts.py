@@ -71,14 +71,18 @@ def authorization(password_of: Callable[[str], str]) -> str:
     return "authorization: " + json.dumps({"users": users}, indent=2) + "\n"
 
 
-def cluster(listen: str, routes: Sequence[str], password: str) -> str:
-    """Of nats.conf, where there are several nodes: they listen to each other at `routes`, and let in who has the password."""
+def cluster(listen: str, routes: Sequence[str], password: str, advertise: str = "") -> str:
+    """Of nats.conf, where there are several nodes: they listen to each other at `routes`, and let in who has the password.
+
+    `advertise`, if any, is where they say that they are in place of `listen`.
+    """
     told = {
         "name": "customer360",
         "listen": listen,
         "authorization": {"user": NODE, "password": password},
         "routes": [f"nats://{NODE}:{password}@{route}" for route in routes],
     }
+    told |= {"advertise": advertise} if advertise else {}
     return "cluster: " + json.dumps(told, indent=2) + "\n"
 
 

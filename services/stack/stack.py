@@ -18,7 +18,7 @@ from services.stack.errors import StackError
 from services.stack.files import DirectoryLock, make_private_directory, rotate_log, write_private
 from services.stack.leftovers import stop_leftovers
 from services.stack.logs import tail
-from services.stack.nats import make_nodes
+from services.stack.nats import NO_DETOURS, Detours, make_nodes
 from services.stack.ports import (
     DEFAULT_PORTS,
     HOST,
@@ -50,7 +50,7 @@ class Stack:
     `services` limits which of the services run; with () there are NATS, PostgreSQL and the migrated databases alone. `modules` are run
     in place of some, by the names of these. Of a `disposable` one nothing in the directory is wanted once it has stopped: PostgreSQL ends
     at once, without writing out what it would need to start again soon. Of several `replicas` of each service one serves, and ingest all. Several
-    `nats_nodes` are a cluster, which keeps each stream three times.
+    `nats_nodes` are a cluster, which keeps each stream three times; `nats_detours` are ways to them that a test can cut.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Stack:
         disposable: bool = False,
         replicas: int = 1,
         nats_nodes: int = 1,
+        nats_detours: Detours = NO_DETOURS,
     ) -> None:
         self.data_directory = Path(data_directory).absolute()
         self.services = tuple(services)
@@ -74,6 +75,7 @@ class Stack:
         self._modules = modules or {}
         self._disposable = disposable
         self._replicas = replicas
+        self._detours = nats_detours
         self._servers = ("postgres", *processes_of("nats", nats_nodes))
         self._endpoints_file = self.data_directory / "endpoints.json"
         self._cleanup = contextlib.ExitStack()
@@ -122,7 +124,9 @@ class Stack:
         """The C360_ variables of a service (also of one that this stack doesn't run) or of "migrate"."""
         if name == "migrate":
             return settings.migrate_settings(self._postgres, self._passwords)
-        return settings.service_settings(name, self.ports, self._postgres, self._passwords, self._auth_settings)
+        return settings.service_settings(
+            name, {**self.ports, **self._detours.clients}, self._postgres, self._passwords, self._auth_settings
+        )
 
     def kill(self, name: str, **next_environment: str) -> None:
         """SIGKILL, as a crash would; returns when it is dead. It is started again within a second, see wait_ready; that once
@@ -194,7 +198,7 @@ class Stack:
         environment = settings.whole_environment({})
         write_private(self._passwords.directory / "broker-url", self.broker_url + "\n")
         passwords = self._passwords.of_broker
-        self._nats = make_nodes(self.data_directory, self.ports, passwords, environment, len(self._servers) - 1)
+        self._nats = make_nodes(self.data_directory, self.ports, passwords, environment, len(self._servers) - 1, self._detours)
         self._supervisor = Supervisor(self.data_directory / "run", self.data_directory / "logs", self.console)
         self._cleanup.callback(self._supervisor.close)
 

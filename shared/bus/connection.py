@@ -1,8 +1,10 @@
 """A connection that waits for the broker at start and comes back by itself when the broker does."""
 
 import asyncio
+import random
 import ssl
-from typing import Any
+import time
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import nats
@@ -17,6 +19,10 @@ RETRY_S = 0.5
 # A broker that hangs, or was cut off, closes no connection: it is given up after the third ping that it doesn't answer.
 PING_S = 2
 UNANSWERED_PINGS = 2
+# A node that was cut off from the other nodes answers pings, and nothing that takes a majority: it is left after this. An election takes as long.
+CUT_OFF_S = 10.0
+ASK_S = 2.0
+ASKED_OF: Final = "CALLERS"  # a stream that each account may ask for; that there is none is an answer as well
 STREAM_AGE_S = 7 * 24 * 3600  # streams are transport: days are enough to outlive any outage
 DUPLICATE_WINDOW_S = 120  # a publish repeated after a lost acknowledgement is dropped by its message id
 REQUEST_TIMEOUT_S = 5.0
@@ -46,9 +52,39 @@ log = telemetry.logger("bus")
 
 
 class Broker(Client):
-    """A connection that knows how many replicas the streams have that are made over it."""
+    """A connection that knows how many replicas the streams have that are made over it, and leaves a node that was cut off."""
 
     stream_replicas = 1
+    _watching: asyncio.Task[None] | None = None
+
+    def watch(self) -> None:
+        self._watching = asyncio.create_task(self._leave_when_cut_off())
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+        await super().close()
+
+    async def _leave_when_cut_off(self) -> None:
+        answered = time.monotonic()
+        while True:
+            await asyncio.sleep(ASK_S)
+            if not self.is_connected or await self._cluster_answers():
+                answered = time.monotonic()
+            elif time.monotonic() - answered > CUT_OFF_S:
+                log.warning("the broker answers and its cluster doesn't: going to another node")
+                await self.force_reconnect()
+                answered = time.monotonic()
+
+    async def _cluster_answers(self) -> bool:
+        """A node that was cut off answers by itself, and names no leader."""
+        try:
+            cluster = (await self.jetstream(timeout=ASK_S).stream_info(ASKED_OF)).cluster
+        except BROKER_DOWN:
+            return False
+        except nats.js.errors.APIError:  # whatever it says, it was asked
+            return True
+        return cluster is None or bool(cluster.leader)
 
 
 async def connect(url: str, name: str, stream_replicas: int = 1, authority: str = "") -> Client:
@@ -69,6 +105,7 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
         log.warning("broker error", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
 
     servers, account = _account_of(url)
+    random.shuffle(servers)  # once: who goes to another node must not come back to the one that it leaves
     if authority:
         account["tls"] = ssl.create_default_context(cadata=authority)
     client = Broker()
@@ -82,6 +119,7 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=1,
                 allow_reconnect=True,
+                dont_randomize=True,
                 connect_timeout=2,
                 ping_interval=PING_S,
                 max_outstanding_pings=UNANSWERED_PINGS,
@@ -91,6 +129,8 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
                 pending_size=64 * 1024 * 1024,
             )
             client.stream_replicas = stream_replicas
+            if len(servers) > 1:
+                client.watch()
             return client
         except (TimeoutError, nats.errors.Error, OSError) as error:
             if not waited:

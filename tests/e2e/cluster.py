@@ -1,17 +1,20 @@
 """`python -m tests.e2e.cluster`, or `make cluster-test`: three brokers keep each stream three times, and any one of them may go.
 
 Senders send and a person decides, through everything that is there. A node that leads nothing of INGEST is killed, then the one that leads it, then
-the one that leads it by then hangs, so that nobody hears of it and it closes no connection; each comes back after a while. Then
+the one that leads it by then hangs, so that nobody hears of it and it closes no connection. Then nodes are cut off: the leader, and the one that
+ingest talks to, from the other nodes alone, so that they go on talking to services; and one from everybody. Each comes back after a while. Then
 everything is counted. Exits 0 when all that was sent is there once.
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,10 +27,12 @@ from nats.js.api import StreamInfo
 from services.stack.console import Console
 from services.stack.errors import StackError
 from services.stack.nats import NAME
+from services.stack.ports import HOST, ports_of_node
 from services.stack.stack import Stack
 from shared.events.wire import CONSENT_STREAM, CUSTOMER_STREAM, INGEST_STREAM, PROFILE_STREAM
 from tests.e2e.tally import Tally
 from tests.e2e.turmoil import Turmoil, turmoil
+from tests.e2e.wires import Wires, wires
 
 NODES = 3
 STREAMS = (INGEST_STREAM, CUSTOMER_STREAM, PROFILE_STREAM, CONSENT_STREAM)
@@ -40,8 +45,17 @@ ASK_S = 2
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="c360-cluster-") as directory:
         try:
-            with Stack(Path(directory), nats_nodes=NODES, disposable=True, console=Console(sys.stdout)) as stack:
-                tally = play(stack)
+            with wires(NODES) as between:
+                stack = Stack(
+                    Path(directory),
+                    nats_nodes=NODES,
+                    nats_detours=between.detours,
+                    disposable=True,
+                    console=Console(sys.stdout),
+                )
+                between.lead_to(stack)
+                with stack:
+                    tally = play(stack, between)
         except StackError as error:
             print(error)
             return 1
@@ -51,13 +65,22 @@ def main() -> int:
     return 0 if tally.holds else 1
 
 
-def play(stack: Stack) -> Tally:
+def play(stack: Stack, between: Wires) -> Tally:
+    def cut_off(stack: Stack, node: str) -> Callable[[], None]:
+        return between.cut(node)
+
+    def lost(stack: Stack, node: str) -> Callable[[], None]:
+        return between.cut(node, clients=True)
+
     with turmoil(stack, random.Random(79), people=20) as running:
         progress(running)
         for what, end, choose in (
             ("a node is killed", killed, follower),
             ("the leader is killed", killed, leader),
             ("the leader hangs", hanging, leader),
+            ("the leader is cut off from the other nodes", cut_off, leader),
+            ("the node that ingest talks to is cut off from the other nodes", cut_off, talked_to),
+            ("the node that ingest talks to is cut off from everybody", lost, talked_to),
         ):
             without(stack, running, choose(stack), what, end)
         tally = running.finish()
@@ -101,6 +124,16 @@ def leader(stack: Stack) -> str:
 def follower(stack: Stack) -> str:
     leads = leader(stack)
     return next(node for node in stack.names if node.startswith("nats") and node != leads)
+
+
+def talked_to(stack: Stack) -> str:
+    """By ingest."""
+    return next(node for node in stack.names if node.startswith("nats") and "ingest" in clients_of(stack, node))
+
+
+def clients_of(stack: Stack, node: str) -> set[str]:
+    with urllib.request.urlopen(f"http://{HOST}:{stack.ports[ports_of_node(node).monitor]}/connz", timeout=ASK_S) as answer:
+        return {connection.get("name", "") for connection in json.load(answer)["connections"]}
 
 
 def infos(stack: Stack, *streams: str) -> list[StreamInfo]:
