@@ -4,6 +4,7 @@ import json
 from typing import Final
 
 ALIVE: Final = "c360.alive"  # whether the process runs, also while it stands by for another one; '' is whether it serves
+STANDS_BY: Final = "c360.standby"  # whether the process stands by for another one
 # Whether look-ups are answered that read tables alone: by who serves, and in identity by who stands by as well.
 LOOKUPS: Final = "c360.lookups"
 

@@ -52,6 +52,7 @@ FRESHNESS_SECONDS = Histogram(
 )
 CACHE_LOOKUPS = Counter("c360_cache_lookups", "What was looked for in a cache, by whether it was there", ["cache", "outcome"])
 WRITERS_FENCED = Counter("c360_writers_fenced", "Times that another writer had taken over from one of this process")
+STANDING_BY = Gauge("c360_standing_by", "1 while this process stands by for another one, which owns the log", ["service"])
 UNIT_SECONDS = Histogram("c360_unit_seconds", "Read, decide and commit one unit of work", ["service"])
 UNIT_EVENTS = Histogram(
     "c360_unit_events", "Events in one unit of work", ["service"], buckets=[1, 5, 20, 50, 100, 200, 500, 1000, 2500]

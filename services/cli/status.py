@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -12,6 +13,7 @@ from services.cli.client import open_channel
 from services.cli.endpoints import SERVICES, Service, find_address
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, TimeoutS
 from services.cli.paging import PAGE
+from shared.health import STANDS_BY
 
 
 def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> None:
@@ -33,19 +35,38 @@ def status(as_json: AsJson = False, timeout_s: TimeoutS = DEFAULT_TIMEOUT_S) -> 
 
 
 def ask_all(timeout_s: float) -> list[dict[str, str]]:
-    """All at once, so that several silent services cost one timeout, not four."""
+    """Each service at the address, or the addresses, that it is known by."""
+    return ask([(service, find_address(service, os.environ)) for service in SERVICES], timeout_s)
+
+
+def ask(processes: Sequence[tuple[Service, str]], timeout_s: float) -> list[dict[str, str]]:
+    """All at once, so that several silent ones cost one timeout, not four."""
     from contextlib import ExitStack
 
-    from grpc_health.v1 import health_pb2, health_pb2_grpc
+    from grpc_health.v1 import health_pb2_grpc
 
     with ExitStack() as open_channels:
-        asked: list[tuple[Service, str, Any]] = []
-        for service in SERVICES:
-            address = find_address(service, os.environ)
+        asked: list[tuple[Service, str, Any, Any]] = []
+        for service, address in processes:
             channel = open_channels.enter_context(open_channel(address))
             stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stub knows no methods
-            asked.append((service, address, stub.Check.future(health_pb2.HealthCheckRequest(), timeout=timeout_s)))
-        return [{"service": service, "address": address, "status": _word(call)} for service, address, call in asked]
+            asked.append((service, address, stub, _check(stub, "", timeout_s)))
+        return [
+            {"service": service, "address": address, "status": _of_standby(stub, _word(call), timeout_s)}
+            for service, address, stub, call in asked
+        ]
+
+
+def _check(stub: Any, name: str, timeout_s: float) -> Any:
+    from grpc_health.v1 import health_pb2
+
+    return stub.Check.future(health_pb2.HealthCheckRequest(service=name), timeout=timeout_s)
+
+
+def _of_standby(stub: Any, word: str, timeout_s: float) -> str:
+    """What doesn't serve may stand by for another process, and then says so."""
+    stands_by = word == "NOT_SERVING" and _word(_check(stub, STANDS_BY, timeout_s)) == "SERVING"
+    return "STANDBY" if stands_by else word
 
 
 def _under_way(address: str, timeout_s: float) -> list[str]:

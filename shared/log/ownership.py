@@ -10,7 +10,7 @@ from typing import Any
 
 from shared.errors import Fenced
 from shared.store.pool import DOWN, open_pool
-from shared.telemetry import WRITERS_FENCED, logger
+from shared.telemetry import STANDING_BY, WRITERS_FENCED, logger
 
 LEASE_S = 6.0  # with a look and a start this is less than the ten seconds in which another one has to have taken over
 RENEW_S = 2.0  # two may be missed
@@ -32,7 +32,7 @@ log = logger("ownership")
 
 async def open_ownership(database_url: str, schema: str, replica: str) -> "Ownership":
     """Over a connection of its own: what the service does must not keep the lease waiting."""
-    return Ownership(await open_pool(database_url, schema, STATEMENT_S, most=1), replica)
+    return Ownership(await open_pool(database_url, schema, STATEMENT_S, most=1), replica, schema)
 
 
 class Ownership:
@@ -41,9 +41,10 @@ class Ownership:
     One lease stands for all partitions of a log: who owns them writes them together, as one unit.
     """
 
-    def __init__(self, pool: Any, replica: str) -> None:
+    def __init__(self, pool: Any, replica: str, service: str) -> None:
         self._pool = pool
         self._replica = replica
+        self._standing_by = STANDING_BY.labels(service)
 
     async def take(self) -> None:
         """Returns when this process owns the log; stands by until then."""
@@ -51,8 +52,10 @@ class Ownership:
         while not await self._has_taken():
             if not standing_by:
                 log.info("standing by: another process owns the log")
+                self._standing_by.set(1)
                 standing_by = True
             await asyncio.sleep(LOOK_S)
+        self._standing_by.set(0)
         if standing_by:
             log.info("took the log over")
 

@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from shared import tracing
 from shared.callers import Callers
-from shared.errors import InvalidInput, Unavailable
-from shared.health import ALIVE, LOOKUPS
+from shared.errors import InvalidInput
+from shared.health import ALIVE, LOOKUPS, STANDS_BY
 from shared.rpc import guarding
 from shared.rpc.callers import count_miss
 from shared.rpc.core.call import Call
@@ -24,6 +24,7 @@ from shared.rpc.core.server import CoreServer
 from shared.rpc.door import Door, Method, method_of
 from shared.rpc.errors import to_status
 from shared.rpc.security import Security
+from shared.rpc.standing import Standing
 from shared.telemetry import RPC_SECONDS
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
@@ -59,18 +60,6 @@ def seconds_left(context: Any) -> float:
     left = context.time_remaining()
     left = DEFAULT_DEADLINE_S if left is None else max(0.0, left)
     return max(left * WAITING_SHARE, left - ANSWERING_S)
-
-
-class Standing:
-    """Whether a process only stands by, for another one that owns the log; then it answers `lookups` alone, by their full names."""
-
-    by = False
-    lookups: Collection[str] = ()
-
-    def check(self, method: str) -> None:
-        """Raises Unavailable (STANDBY)."""
-        if self.by and method not in self.lookups:
-            raise Unavailable("this process stands by for another one, which answers; ask that one", reason="STANDBY")
 
 
 class RpcServer:
@@ -114,9 +103,10 @@ class RpcServer:
         """As `start`; returns after `until` does. Calls are refused until then, but for `lookups`: methods by their full names."""
         self._standing.by, self._standing.lookups = True, lookups
         await self.start()
-        if lookups:
-            await self._health.set(LOOKUPS, health_pb2.HealthCheckResponse.SERVING)
+        for name in (STANDS_BY, LOOKUPS) if lookups else (STANDS_BY,):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
         await until()
+        await self._health.set(STANDS_BY, health_pb2.HealthCheckResponse.NOT_SERVING)
         self._standing.by = False
 
     async def halt(self) -> None:

@@ -20,6 +20,8 @@ from services.stack.stack import Stack
 from shared.health import LOOKUPS, LOOKUPS_BY_HEALTH
 from shared.rpc.errors import reason_of
 from tests.e2e.client import CHANNEL_OPTIONS, DEADLINE_S, Platform
+from tests.e2e.test_doctor import findings, said
+from tests.live.command import Command
 from tests.stacks import fresh_stack
 from tests.waiting import eventually
 
@@ -156,3 +158,16 @@ def test_it_answers_while_it_takes_over(pair: Pair) -> None:
     pair.stack.bring_up(owner)
     pair.stack.wait_ready(owner)
     assert pair.resolve(owner, later, then), "who stands by now"
+
+
+def test_the_doctor_calls_each_what_it_is(pair: Pair) -> None:
+    command, standby = Command(pair.stack.data_directory), pair.standby
+    command.environment["C360_IDENTITY_ADDRESS"] = pair.address(standby)
+    assert "stands by for another one" in said(findings(command), "identity", "unseen")
+    del command.environment["C360_IDENTITY_ADDRESS"]
+    assert said(findings(command), "identity") == ""
+    pair.stack.take_down(standby, signal.SIGKILL)
+    eventually(lambda: f"{pair.address(standby)} neither serves nor stands by" in said(findings(command), "identity"), TAKEOVER_S)
+    pair.stack.bring_up(standby)
+    pair.stack.wait_ready(standby)
+    eventually(lambda: said(findings(command), "identity") == "", TAKEOVER_S)

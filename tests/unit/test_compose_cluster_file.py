@@ -83,6 +83,21 @@ def test_all_brokers_know_each_other_and_all_services_know_them(tmp_path: Path) 
     assert OVERLAY["x-cluster"]["C360_NATS_REPLICAS"] == str(len(NODES))
 
 
+def test_prometheus_asks_each_process() -> None:
+    [mounted] = OVERLAY["services"]["prometheus"]["volumes"]
+    source, place, _ = mounted.split(":")
+    assert place in "".join(CONTAINERS["prometheus"]["command"])
+    alone, all_of_them = (yaml.safe_load((ROOT / name).read_text()) for name in ("deploy/prometheus.yml", source))
+    asked = {target for job in all_of_them["scrape_configs"] for static in job["static_configs"] for target in static["targets"]}
+    listening = {
+        f"{name}:{container['environment']['C360_METRICS_ADDRESS'].rpartition(':')[2]}"
+        for name, container in (CONTAINERS | ADDED).items()
+        if "C360_METRICS_ADDRESS" in container.get("environment", {})
+    }
+    assert asked == listening
+    assert all_of_them | {"scrape_configs": []} == alone | {"scrape_configs": []}
+
+
 def test_beside_the_cluster_a_broker_is_set_as_the_only_one_is() -> None:
     alone = (ROOT / "deploy" / "nats.conf").read_text().split("\n", 2)[2]
     assert alone.strip() in CONF

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services.cli.doctor import finding, proofs, servers
-from services.cli.doctor.asking import metrics_address, parse
+from services.cli.doctor.asking import metrics_address, parse, several
 from shared import telemetry
 
 NOW = 1_800_000_000.0
@@ -29,6 +29,19 @@ def test_what_is_an_alarm_is_told() -> None:
     alarms = [one.name for one in REGISTRY.collect() if one.name.startswith("c360_") and ": an alarm" in one.documentation]
     # That the glass was broken is told while nobody has said what was read.
     assert [name for name in alarms if name not in asked and name != "c360_break_glass_calls"] == []
+
+
+def test_who_stands_by_is_called_so() -> None:
+    [told] = finding.of_health("profile", "10.0.0.2:50053", "STANDBY")
+    assert (told.severity, "stands by for another one" in told.what) == ("unseen", True)
+    assert finding.of_process("profile", "10.0.0.2:50053", "STANDBY") == []
+    [gone] = finding.of_process("profile", "10.0.0.2:50053", "NOT_REACHABLE")
+    assert (gone.severity, "10.0.0.2:50053" in gone.what) == ("wrong", True)
+
+
+def test_each_of_several_processes_is_asked() -> None:
+    assert several("ipv4:10.0.0.1:50053,10.0.0.2:50053") == ["10.0.0.1:50053", "10.0.0.2:50053"]
+    assert several("10.0.0.1:50053") == several("dns:///profile:50053") == []
 
 
 def test_services_of_different_releases_are_told() -> None:

@@ -11,9 +11,10 @@ from c360.log.v1 import log_pb2_grpc
 from services.cli.client import open_channel
 from services.stack.probe import is_serving
 from shared.errors import Unavailable
-from shared.health import ALIVE
+from shared.health import ALIVE, STANDS_BY
 from shared.rpc.errors import reason_of
-from shared.rpc.server import RpcServer, Standing
+from shared.rpc.server import RpcServer
+from shared.rpc.standing import Standing
 
 TIMEOUT_S = 30.0
 REQUEST = pb.GetCheckpointRequest()
@@ -46,12 +47,14 @@ async def test_who_stands_by_is_alive_and_refuses_and_answers_afterwards() -> No
                 await call
             assert (refused.value.code(), reason_of(refused.value)) == (grpc.StatusCode.UNAVAILABLE, "STANDBY")
         assert await asyncio.to_thread(is_serving, address, TIMEOUT_S, ALIVE)
+        assert await asyncio.to_thread(is_serving, address, TIMEOUT_S, STANDS_BY)
         assert not await asyncio.to_thread(is_serving, address, TIMEOUT_S)
         owned.set()
         await starting
         await server.set_ready(True)
         assert (await calls.GetCheckpoint(REQUEST, timeout=TIMEOUT_S)).note == "asked"
         assert await asyncio.to_thread(is_serving, address, TIMEOUT_S)
+        assert not await asyncio.to_thread(is_serving, address, TIMEOUT_S, STANDS_BY)
     await server.stop()
 
 

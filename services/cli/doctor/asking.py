@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from services.cli.doctor.finding import Finding, Metrics, of_clock, of_health, of_metrics, of_versions
+from services.cli.doctor.finding import Finding, Metrics, of_clock, of_health, of_metrics, of_process, of_versions
 from services.cli.endpoints import SERVICES, Service, find_address
 from services.cli.errors import CommandError
 
@@ -22,17 +22,25 @@ DEFAULT_METRICS: Final = {service: f"http://127.0.0.1:{9101 + place}/metrics" fo
 
 def services(timeout_s: float) -> list[Finding]:
     """Raises Misused."""
-    from services.cli.status import ask_all
+    from services.cli.status import ask, ask_all
 
     found: list[Finding] = []
     versions: dict[str, str] = {}
-    for told in ask_all(timeout_s):
-        service = told["service"]
+    for service, told in zip(SERVICES, ask_all(timeout_s), strict=True):
         found += of_health(service, told["address"], told["status"])
         found += _metrics_of(service, timeout_s, versions)
         if service in PARKING and told["status"] in ("SERVING", "NOT_SERVING"):
             found += _parked(service, timeout_s)
+        if told["status"] == "SERVING":
+            processes = [(service, address) for address in several(told["address"])]
+            found += [one for process in ask(processes, timeout_s) for one in of_process(**process)]
     return found + of_versions(versions)
+
+
+def several(address: str) -> list[str]:
+    """The processes that an address names, where it names each: what a name of several has is known to its server alone."""
+    scheme, _, named = address.partition(":")
+    return named.split(",") if scheme in ("ipv4", "ipv6") else []
 
 
 def _metrics_of(service: str, timeout_s: float, versions: dict[str, str]) -> list[Finding]:

@@ -149,6 +149,9 @@ def of_metrics(service: str, metrics: Metrics) -> list[Finding]:
 def of_health(service: str, address: str, status: str) -> list[Finding]:
     if status == "SERVING":
         return []
+    if status == "STANDBY":
+        what = f"at {address} is a process that stands by for another one; whether that one serves isn't seen"
+        return [Finding("unseen", service, what, f"name all of them: C360_{service.upper()}_ADDRESS=ipv4:HOST:PORT,HOST:PORT")]
     if status == "NOT_SERVING":
         return [Finding("wrong", service, f"answers at {address} and doesn't serve", "it starts, or has stopped: see its log")]
     return [
@@ -159,6 +162,14 @@ def of_health(service: str, address: str, status: str) -> list[Finding]:
             f"start it, or see in its log why it ends (`docker compose logs {service}`); docs/runbooks/services.md",
         )
     ]
+
+
+def of_process(service: str, address: str, status: str) -> list[Finding]:
+    """Of one of several, when one of them serves."""
+    if status in ("SERVING", "STANDBY"):
+        return []
+    what = f"of its processes, the one at {address} neither serves nor stands by ({status})"
+    return [Finding("wrong", service, what, "start it, or see in its log why it doesn't: fewer are left to take over")]
 
 
 def of_versions(versions: Mapping[str, str]) -> list[Finding]:
