@@ -13,14 +13,14 @@ help: ## Show this list
 
 OLD_PYTHON := customer360 needs Python 3.11 or newer. Name one: make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.12
 
-$(VENV)/.installed: requirements-dev.lock pyproject.toml $(wildcard verify/pyproject.toml)
+$(VENV)/.installed: requirements-dev.lock pyproject.toml $(wildcard verify/pyproject.toml clients/python/pyproject.toml)
 	@command -v $(firstword $(PYTHON)) >/dev/null || { echo "there is no $(PYTHON). $(OLD_PYTHON)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1). $(OLD_PYTHON)" >&2; exit 1; }
 	@echo "making the Python environment in $(VENV) (once; about a minute)"
 	@$(PYTHON) -m venv $(VENV) || { echo "python3 lacks its venv module; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./verify
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . -e ./verify -e ./clients/python
 	@touch $@
 
 .PHONY: setup
@@ -38,10 +38,19 @@ protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-my
 	--plugin=protoc-gen-mypy_grpc=$(CURDIR)/$(BIN)/protoc-gen-mypy_grpc \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $$(find c360 -name '*.proto' | sort)
 
+# What channel backends need of it, for the Python client: under its own name, so that it may stand beside protos/gen.
+CLIENT_GEN := clients/python/customer360_client/protos
+CLIENT_PROTOS := $(addprefix c360/,common/v1/common profile/v1/disclosure profile/v1/profile profile/v1/rules consent/v1/consent \
+	consent/v1/restriction ingest/v1/ingest ingest/v1/source)
+client_protoc = $(BIN)/python -m grpc_tools.protoc -Iprotos -Iclients/python/protos --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	--python_out=$(1) --mypy_out=quiet:$(1) $(addsuffix .proto,$(CLIENT_PROTOS) c360_client/status) \
+	&& find $(1) -name '*_pb2.py*' -exec sed -i 's/^from c360\./from customer360_client.protos.c360./' {} +
+
 .PHONY: gen
 gen: setup ## Generate the Python code of the protos
-	@find protos/gen -name '*_pb2*' -delete
+	@find protos/gen $(wildcard $(CLIENT_GEN)) -name '*_pb2*' -delete
 	@cd protos && $(call protoc,gen)
+	@mkdir -p $(CLIENT_GEN) && $(call client_protoc,$(CLIENT_GEN))
 
 DURATION_S ?= 60
 TESTS ?=
@@ -160,6 +169,9 @@ protos-check: setup ## Check the protos, and that their generated code is curren
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && (cd protos && $(call protoc,$$fresh)) \
 		&& diff -r -x __pycache__ protos/gen "$$fresh" \
 		|| { echo "protos/gen is not what the protos say: run make gen" >&2; exit 1; }
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call client_protoc,$$fresh) \
+		&& diff -r -x __pycache__ $(CLIENT_GEN) "$$fresh" \
+		|| { echo "$(CLIENT_GEN) is not what the protos say: run make gen" >&2; exit 1; }
 
 .PHONY: events-doc
 events-doc: setup ## Write docs/events.md from the catalogue
@@ -181,8 +193,8 @@ rights-page: setup ## Play the commands of docs/rights.md on a throw-away stack,
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find protos services shared tests verify -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find protos services shared tests verify clients -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=
 

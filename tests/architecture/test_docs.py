@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = "benchmarks|deploy|docs|protos|services|shared|tests|verify"
+FOLDERS = "benchmarks|clients|deploy|docs|protos|services|shared|tests|verify"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # not to an address, nor within the page
-DOCS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "verify" / "README.md"])
+PACKAGES = [ROOT / "verify" / "README.md", ROOT / "clients" / "python" / "README.md"]
+DOCS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *PACKAGES])
 
 
 def missing(page: Path) -> Iterator[str]:

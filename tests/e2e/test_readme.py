@@ -33,8 +33,9 @@ def stack() -> Iterator[Stack]:
         yield stack
 
 
-def test_the_channel_backends_snippet_runs(stack: Stack) -> None:
-    snippet = README.split("<!-- runnable")[1].split("```python\n")[1].split("```")[0]
+@pytest.mark.parametrize("page", ["README.md", "clients/python/README.md"])
+def test_the_channel_backends_snippet_runs(stack: Stack, page: str) -> None:
+    snippet = (ROOT / page).read_text().split("<!-- runnable")[1].split("```python\n")[1].split("```")[0]
     email = f"ada-{uuid.uuid4().hex[:8]}@example.com"
     environment = os.environ | {"C360_DATA_DIR": str(stack.data_directory), "C360_WRITE_KEY": stack.write_key()}
     c360 = Path(sys.executable).parent / "c360"
