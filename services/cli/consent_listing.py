@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.cli import render
 from services.cli.evidence import age_words, notice_words
 from services.cli.options import DEFAULT_TIMEOUT_S, AsJson, IdentifierRef, KnownAt, TimeoutS, ValidAt
@@ -34,7 +36,7 @@ def decisions(
             d["decide_time"],
             d["record_time"],
             d["purpose"] if d["restriction"] or d["age"] else f"{d['purpose']}@{d['purpose_version']}",
-            f"{d['outcome']} ({age})" if (age := age_words(d["age"])) else d["outcome"],
+            _outcome(d),
             d["method"] + (" (by a parent)" if d["parental_authorisation"] else ""),
             "yes" if d["confirmed"] else "",
             notice_words(d["notice"]),
@@ -46,3 +48,9 @@ def decisions(
     render.table(
         "Decisions", ("decided", "known", "purpose", "outcome", "method", "confirmed", "shown", "by signal", "decision"), rows
     )
+
+
+def _outcome(decision: dict[str, Any]) -> str:
+    if not (age := age_words(decision["age"])):
+        return str(decision["outcome"])
+    return f"{decision['outcome']} ({age}{', of a parent' if decision['age']['guardian_hash'] else ''})"

@@ -77,7 +77,7 @@ def age_words(age: dict[str, Any] | None) -> str:
     """In years; empty: nothing is said."""
     if not age or not age["under"]:
         return ""
-    return f"{age['at_least']} to {age['under'] - 1}" + (", of a parent" if age["guardian_hash"] else "")
+    return f"{age['at_least']} to {age['under'] - 1}"
 
 
 def notice_message(notice: NamedNotice | None) -> consent_pb2.NoticeShown | None:
