@@ -63,10 +63,11 @@ rules = st.one_of(
 
 @st.composite
 def documents(draw: st.DrawFn) -> Rules:
-    """What may be confirmed is the value of an email, so that other traits have no rule that asks for it."""
+    """What may be confirmed is the value of an email, a text, so that other traits and types have no rule that asks for it."""
     default = draw(rules.filter(lambda rule: not rule.verified_first))
     named = draw(st.dictionaries(st.sampled_from(TRAITS), rules, max_size=3))
-    traits = {name: rule for name, rule in named.items() if name == "email" or not rule.verified_first}
+    confirmable = {name: name == "email" and rule.type in (None, "text") for name, rule in named.items()}
+    traits = {name: rule for name, rule in named.items() if confirmable[name] or not rule.verified_first}
     return rules_of(read(to_json(RulesDocument(default=default, traits=traits))), 1)
 
 

@@ -52,8 +52,11 @@ conditions = st.sampled_from(["traits.tier == 1", "has(traits.tier)", "has(trait
 @st.composite
 def documents(draw: st.DrawFn) -> str:
     computed = draw(st.sampled_from(sorted(COMPUTED)))
-    segments = draw(st.fixed_dictionaries({}, optional={"tiered": conditions, "some": st.just(CONDITIONS[computed])}))
-    written = {"traits": draw(traits), "computed": COMPUTED[computed], "segments": {n: {"when": w} for n, w in segments.items()}}
+    rules = draw(traits)
+    listed = computed == "nothing" and rules.get("city", {}).get("rule") == "union"  # by which a city is a list of them
+    some = "'Kiel' in traits.city" if listed else CONDITIONS[computed]
+    segments = draw(st.fixed_dictionaries({}, optional={"tiered": conditions, "some": st.just(some)}))
+    written = {"traits": rules, "computed": COMPUTED[computed], "segments": {n: {"when": w} for n, w in segments.items()}}
     return msgspec.json.encode(written).decode()
 
 
