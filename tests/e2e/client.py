@@ -34,13 +34,16 @@ PAGE_ENTRIES = 500
 # The last is told by a service that ends: calls that wait for somebody else outlast the five seconds that they are given then.
 TRY_AGAIN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 # A channel must not sit out gRPC's default pause of up to two minutes when a killed service is back after one second.
-# Of several processes of a service it asks those that serve.
 CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.service_config", BY_HEALTH),
 )
+
+
+def options_for(address: str) -> tuple[tuple[str, object], ...]:
+    """Of several processes whoever serves is asked; one alone is asked whatever it says of its health, as it answers when it has stopped too."""
+    return (*CHANNEL_OPTIONS, ("grpc.service_config", BY_HEALTH)) if address.startswith("ipv4:") else CHANNEL_OPTIONS
 
 
 # By the address of a door that lets in only who proves who they are: a token, asked for at each call, as it may come and change.
@@ -79,7 +82,7 @@ class Platform:
     def __init__(self, endpoints: Endpoints) -> None:
         self.url = endpoints.ingest_http
         self._channels = [
-            grpc.intercept_channel(grpc.insecure_channel(address, options=CHANNEL_OPTIONS), AskedAgain(), Proven(address))
+            grpc.intercept_channel(grpc.insecure_channel(address, options=options_for(address)), AskedAgain(), Proven(address))
             for address in (endpoints.ingest, endpoints.identity, endpoints.profile, endpoints.consent)
         ]
         ingest, identity, profile, consent = self._channels

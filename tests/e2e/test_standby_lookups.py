@@ -28,7 +28,7 @@ from tests.waiting import eventually
 PROCESSES = processes_of("identity", 2)
 TAKEOVER_S = 60.0
 OPTIONS = [
-    *(option for option in CHANNEL_OPTIONS if option[0] != "grpc.service_config"),
+    *CHANNEL_OPTIONS,
     ("grpc.service_config", LOOKUPS_BY_HEALTH),
 ]
 
