@@ -43,7 +43,9 @@ def identify(user_id: str, anonymous_id: str = "", **traits: str) -> ingest.Even
 
 def replay(platform: Platform, customer: CustomerRef, purpose: str = "audit") -> tuple[list[pb.ReplayStep], pb.ReplayOutcome]:
     answers = list(
-        platform.profile.ReplayCustomer(pb.ReplayCustomerRequest(customer=customer, purpose=purpose), timeout=DEADLINE_S)
+        platform.profile.ReplayCustomer(
+            pb.ReplayCustomerRequest(customer=customer, purpose=purpose), timeout=DEADLINE_S, wait_for_ready=True
+        )
     )
     return [answer.step for answer in answers[:-1]], answers[-1].outcome
 
