@@ -9,6 +9,7 @@ import pytest
 from services import distribution
 from services.migrate import DATABASE, VAULT_DATABASE, of_database
 from services.stack.stack import Stack
+from tests.stacks import fresh_directory
 
 COLUMN_OF = {one.table: one.column for one in (*distribution.DISTRIBUTED, *distribution.VAULT_DISTRIBUTED)}
 SINGLE_TABLES = (
@@ -29,9 +30,16 @@ TRIGGERS = "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal"
 FOREIGN_KEYS = "SELECT conrelid::regclass::text, confrelid::regclass::text FROM pg_constraint WHERE contype = 'f'"
 
 
+@pytest.fixture(scope="module")
+def migrated() -> Iterator[Stack]:
+    """Of its own: what other tests make beside the migrations stands in no list."""
+    with fresh_directory() as directory, Stack(directory, services=(), disposable=True) as stack:
+        yield stack
+
+
 @pytest.fixture(params=[DATABASE, VAULT_DATABASE])
-def database(servers: Stack, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
-    with psycopg.connect(of_database(servers.admin_url, request.param), autocommit=True) as connection:
+def database(migrated: Stack, request: pytest.FixtureRequest) -> Iterator[psycopg.Connection]:
+    with psycopg.connect(of_database(migrated.admin_url, request.param), autocommit=True) as connection:
         yield connection
 
 
@@ -41,10 +49,10 @@ def test_each_table_has_one_place(database: psycopg.Connection) -> None:
         assert places == 1, f"{schema}.{table} belongs into one list of services/distribution.py, and is in {places}"
 
 
-def test_no_list_names_what_is_not_there(servers: Stack) -> None:
+def test_no_list_names_what_is_not_there(migrated: Stack) -> None:
     there = set()
     for name in (DATABASE, VAULT_DATABASE):
-        with psycopg.connect(of_database(servers.admin_url, name)) as connection:
+        with psycopg.connect(of_database(migrated.admin_url, name)) as connection:
             there |= {f"{schema}.{table}" for schema, table in connection.execute(TABLES).fetchall()}
     assert set(SINGLE_TABLES) <= there
     assert distribution.WHOLE_SCHEMAS.keys() <= {name.split(".")[0] for name in there}
