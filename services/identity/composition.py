@@ -77,7 +77,7 @@ def compose(
     new_id, progress, outbox = id_maker(now_us), Progress(), Outbox(pool)
     writer, parked = LogWriter(pool, [IDENTITY_PARTITION], now_us), ParkedTable(pool, now_us)
     ledger = Ledger(pool, writer, outbox, parked, progress, now_us, settings.poison_run_limit)
-    relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read, traces_of=outbox.traces_of)
+    relay = bus.Relay(client, CUSTOMER_STREAM, outbox.read, traces_of=outbox.traces_of, knows=outbox.knows)
     ledger.tell_of_units(relay.tell)
     unifier = Unifier(pool, ledger, vault, now_us, new_id)
     graph = unifier.graph

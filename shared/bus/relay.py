@@ -28,6 +28,7 @@ WAIT_S = 5.0  # how long to trust being told of news before looking again
 
 # (first number, limit) -> consecutive (number, message)s from there on; the first may be later when older ones were trimmed.
 ReadOutbox = Callable[[int, int], Awaitable[list[tuple[int, bytes]]]]
+Knows = Callable[[int], Awaitable[bool]]  # whether the log itself has a message, whoever wrote it
 TracesOf = Callable[[int], tracing.Traces]  # that a message goes back to; what was forgotten with a restart is none
 
 log = telemetry.logger("relay")
@@ -42,7 +43,8 @@ async def publish_at(client: Client, stream: str, number: int, data: bytes) -> N
 class Relay:
     """One relay a stream. `tell` says that there is news; `run` never ends.
 
-    `max_age_s` is how long the stream keeps a message; None is for ever, for what is small and must never be missed.
+    `read` may answer from memory; `knows`, where it does, asks the log: a process that has just lost the log to another one doesn't
+    know yet what that has written and published, and must not take it for what nobody wrote. `max_age_s` is how long the stream keeps a message; None is for ever, for what is small and must never be missed.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Relay:
         read: ReadOutbox,
         max_age_s: float | None = STREAM_AGE_S,
         traces_of: TracesOf = lambda _number: (),
+        knows: Knows | None = None,
     ) -> None:
         self._client = client
         self._stream = stream
         self._read = read
         self._max_age_s = max_age_s
         self._traces_of = traces_of
+        self._knows = knows or self._reads
         self._news = asyncio.Event()
         self._missing: int | None = None  # sequence that a follower misses
         self.published = 0  # messages in the stream, by number: the next to publish
@@ -108,8 +112,11 @@ class Relay:
     async def _ensure(self, first_number: int) -> None:
         state = await ensure_stream(self._client, self._stream, first_number + 1, max_age_s=self._max_age_s)
         self.published = state.last_seq
-        if state.messages and not await self._read(self.published - 1, 1):
+        if state.messages and not await self._knows(self.published - 1):
             raise Halted(f"{self._stream} has messages that its log doesn't know: was the database restored?", "STREAM_AHEAD")
+
+    async def _reads(self, number: int) -> bool:
+        return bool(await self._read(number, 1))
 
     async def _on_missing(self, message: Msg) -> None:
         if not message.data.isdigit() or len(message.data) > MAX_DIGITS or not 0 < (missing := int(message.data)) <= LARGEST:

@@ -27,9 +27,10 @@ UNANSWERED_AT_MOST = 0.1  # of the reads: a machine may be too busy for a renewa
 CITY = "Kiel"
 
 
-@pytest.fixture(scope="module")
-def platform(stack: Stack) -> Iterator[Platform]:
-    with Platform(stack.endpoints) as platform:
+@pytest.fixture
+def platform(own_stack: Stack) -> Iterator[Platform]:
+    """Of servers of its own: who watches everybody is told of all that other tests ever made, forty times."""
+    with Platform(own_stack.endpoints) as platform:
         yield platform
 
 
@@ -79,13 +80,13 @@ async def read_until(address: str, request: profile_pb2.GetProfileRequest, ended
     return reasons
 
 
-async def test_what_needs_consent_is_served_while_forty_watch(stack: Stack, platform: Platform) -> None:
+async def test_what_needs_consent_is_served_while_forty_watch(own_stack: Stack, platform: Platform) -> None:
     email, wanted = await asyncio.to_thread(told_of, platform)
     purpose = await asyncio.to_thread(platform.define_purpose, "city")
     await asyncio.to_thread(platform.decide, email, purpose, consent_pb2.OUTCOME_GRANTED)
     request = profile_pb2.GetProfileRequest(customer=CustomerRef(identifier=email), purpose=purpose)
     assert (await asyncio.to_thread(platform.get_profile, request.customer, purpose)).traits["city"].value.string_value == CITY
-    ended, address, began = asyncio.Event(), stack.endpoints.profile, time.monotonic()
+    ended, address, began = asyncio.Event(), own_stack.endpoints.profile, time.monotonic()
     reading = asyncio.create_task(read_until(address, request, ended))
     try:
         missing = await asyncio.gather(*(watched(address, number, wanted) for number in range(WATCHES)))

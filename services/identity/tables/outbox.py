@@ -86,6 +86,10 @@ class Outbox:
         """Of the requests that a unit goes back to, once."""
         return self._traces.pop(number, ())
 
+    async def knows(self, number: int) -> bool:
+        """By the table: who has lost the log meanwhile has not what its new owner hands over in memory."""
+        return bool(await self._pool.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE number = $1)", number))
+
     async def read(self, first: int, limit: int) -> list[tuple[int, bytes]]:
         """Consecutive units; of many large ones fewer than `limit`."""
         if first in self._newest:
