@@ -183,6 +183,10 @@ events-check: setup ## Check that docs/events.md is current
 		&& diff docs/events.md "$$fresh" \
 		|| { echo "docs/events.md is not what the catalogue says: run make events-doc" >&2; exit 1; }
 
+.PHONY: docs
+docs: setup ## Build the documentation as a site, site/, with the reference of gRPC; a link that leads nowhere ends it
+	@$(BIN)/python -m docs_site
+
 .PHONY: identity-page
 identity-page: setup ## Play the commands of docs/identity.md on a throw-away stack, and write down what they answer
 	@$(BIN)/python -m tests.e2e.identity_example
@@ -193,8 +197,8 @@ rights-page: setup ## Play the commands of docs/rights.md on a throw-away stack,
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) tests/sdk/node/node_modules build dist *.egg-info verify/*.egg-info clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	@find protos services shared tests verify clients -name __pycache__ -prune -exec rm -rf {} +
+	@rm -rf $(VENV) tests/sdk/node/node_modules build site dist *.egg-info verify/*.egg-info clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find docs_site protos services shared tests verify clients -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=
 

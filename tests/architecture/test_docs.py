@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = "benchmarks|clients|deploy|docs|protos|services|shared|tests|verify"
+FOLDERS = "benchmarks|clients|deploy|docs|docs_site|protos|services|shared|tests|verify"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # not to an address, nor within the page
 PACKAGES = [ROOT / "verify" / "README.md", ROOT / "clients" / "python" / "README.md"]

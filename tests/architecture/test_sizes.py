@@ -12,7 +12,7 @@ BANNED_NAMES = {"utils", "util", "common", "helpers", "helper", "base", "manager
 
 SOURCES = sorted(
     path
-    for folder in ("clients", "services", "shared", "verify")
+    for folder in ("clients", "docs_site", "services", "shared", "verify")
     for path in (ROOT / folder).rglob("*.py")
     if not path.stem.endswith("_pb2")  # nobody wrote it
 )
