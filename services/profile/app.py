@@ -172,11 +172,11 @@ class Profiles:
         return erased - (await joined([customer], self._states.get)).keys() if erased else erased
 
     async def permit_past(self, customer: bytes, purpose: PurposeDefined) -> bool:
-        """As `permit`, of all who may be the customer; but whoever needn't ask the person may see what is left of one who was erased. Whether she was."""
+        """As `permit`, of all who may be the customer, and of one who was erased what is left is for whoever needn't ask. Whether she was."""
         held = await self._states.get([customer])
         erased = any(h.state.erased for h in held.values())
         if asks_the_person(purpose) or not erased:
-            await self.permit(customer, purpose)
+            await self.permit_cluster(customer, purpose, self._states.get)
             await self._permit_unless_erased(await joined([customer], self._states.get), purpose)
         return erased
 

@@ -55,6 +55,7 @@ from services.profile.tables.disclosures import DisclosureLog
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
+from services.profile.tables.near import Near
 from services.profile.tables.ordered import Ordered
 from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Snapshots
@@ -186,7 +187,9 @@ def _cached(states: States) -> LoadingCache[bytes, Held]:
 
 def _past(history: History, held: LoadingCache[bytes, Held], rulebook: Rulebook) -> History:
     """States of now are folded for the rules in force."""
-    return history.beside(lambda streams, keeping: held.at_hand(streams) if keeping == rulebook.rules.keeping else {})
+    near = Near()
+    held.watch(near.changed)
+    return history.beside(lambda streams, keeping: held.at_hand(streams) if keeping == rulebook.rules.keeping else {}, near)
 
 
 def _applied(consents: Consents, progress: Progress) -> Load[bytes, list[KnownDecision]]:

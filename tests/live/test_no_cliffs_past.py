@@ -76,6 +76,13 @@ async def test_as_of_an_instant_nothing_is_sent_that_had_not_happened_by_then(in
     assert asked.rows < EVENTS // 2
 
 
+async def test_as_of_a_later_instant_only_what_lies_between_is_sent(inside: Inside, giant: CustomerRef) -> None:
+    await get(inside, giant, valid_at={"seconds": MIDDLE_S})
+    with counted() as asked:
+        await get(inside, giant, valid_at={"seconds": MIDDLE_S + 3_600})
+    assert asked.rows < EVENTS // 20
+
+
 async def test_many_at_once_and_a_lookup_are_answered_as_of_an_instant(inside: Inside, giant: CustomerRef) -> None:
     await get(inside, giant)
     batch = pb.BatchGetProfilesRequest(queries=[pb.ProfileQuery(customer=giant)] * 3, purpose="audit")

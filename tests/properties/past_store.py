@@ -19,6 +19,7 @@ from services.profile.sides import Sides
 from services.profile.sweep import Sweep
 from services.profile.tables.folding import add
 from services.profile.tables.history import History
+from services.profile.tables.near import Near
 from services.profile.tables.ordered import Kept, Ordered, Part, Place, tells
 from services.profile.tables.rulebook import RULES_STREAM, Rulebook
 from services.profile.tables.snapshots import Mark, Snapshot, Snapshots
@@ -220,8 +221,8 @@ class Past:
         self.keys = Keys()
         self.snapshots, self.ordered = RememberedSnapshots(snapshot_every), RememberedOrdered(1 + snapshot_every // 4)
         self.decisions: dict[bytes, list[KnownDecision]] = {}
-        reader, vault = cast(LogReader, self.log), cast(Vault, self.keys)
-        self.history = History(reader, vault, self.snapshots, self.ordered, PARTITIONS).beside(self._at_hand)
+        reader, vault, near = cast(LogReader, self.log), cast(Vault, self.keys), Near(streams_at_least=1, folded_at_least=0)
+        self.history = History(reader, vault, self.snapshots, self.ordered, PARTITIONS).beside(self._at_hand, near)
         decisions = LoadingCache(self._decisions, 0)
         self.rulebook = Rulebook(reader, PARTITIONS)
         chooser = Chooser(self.rulebook, decisions, vault.lookup_key, lambda: self.log.now)

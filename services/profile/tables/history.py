@@ -5,13 +5,14 @@ What the fold keeps is what the rules need: `of` gives a history for other rules
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
 from typing import Any
 
 from services.profile.domain.fold import happened_by, is_timeless
 from services.profile.domain.rules import PLAIN, Keeping
 from services.profile.domain.state import Held, is_kept_for
-from services.profile.tables.folding import add
+from services.profile.tables.folding import add, add_all, by_stream
+from services.profile.tables.further import further
+from services.profile.tables.near import NOWHERE, Near
 from services.profile.tables.ordered import Ordered, Place, past_of
 from services.profile.tables.parts import Parts
 from services.profile.tables.snapshots import KEPT_AT_ONCE_BYTES, NEVER, Mark, Past, Snapshot, Snapshots
@@ -20,7 +21,6 @@ from shared.ids import partition_of
 from shared.instants import END_OF_TIME
 from shared.log import LogReader, Record, Stretch
 from shared.log.reader import NEWEST
-from shared.pieces import AT_ONCE, Pieces
 from shared.vault import DataKey, Vault
 
 AtHand = Callable[
@@ -36,7 +36,7 @@ def _nothing(streams: Collection[bytes], keeping: Keeping) -> Mapping[bytes, Hel
 
 
 class History:
-    """`at_hand` are states that others hold: a stream to which nothing has come since needn't be folded."""
+    """`at_hand` are states that others hold: a stream to which nothing has come since needn't be folded. `near` is what was read before."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class History:
         partitions: int,
         keeping: Keeping = PLAIN,
         at_hand: AtHand = _nothing,
+        near: Near = NOWHERE,
     ) -> None:
         self._reader = reader
         self._vault = vault
@@ -56,13 +57,15 @@ class History:
         self._partitions = partitions
         self._keeping = keeping
         self._at_hand = at_hand
+        self._near = near
 
     def of(self, keeping: Keeping) -> "History":
-        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, keeping, self._at_hand)
+        others = self._reader, self._vault, self.snapshots, self._ordered, self._partitions
+        return History(*others, keeping, self._at_hand, self._near)
 
-    def beside(self, at_hand: AtHand) -> "History":
+    def beside(self, at_hand: AtHand, near: Near) -> "History":
         """For who doesn't change what it reads."""
-        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, self._keeping, at_hand)
+        return History(self._reader, self._vault, self.snapshots, self._ordered, self._partitions, self._keeping, at_hand, near)
 
     async def read(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> list[Record]:
         return await self._reader.streams(self._placed(streams), known_at)
@@ -84,8 +87,8 @@ class History:
     async def fold(self, records: Sequence[Record], valid_at: int = END_OF_TIME) -> dict[bytes, Held]:
         """By stream; what is sealed under a key that is gone stays redacted."""
         keys: Any = await self._vault.keys({record.entry.stream for record in records})
-        past: dict[bytes, Past] = {}
-        await self._fold(past, records, valid_at, keys)
+        past = {record.entry.stream: Past() for record in records}
+        await add_all(past, (record for record in records if happened_by(record.entry, valid_at)), keys, self._keeping)
         return {stream: found.held for stream, found in past.items()}
 
     async def states(self, streams: Collection[bytes], known_at: int = END_OF_TIME) -> dict[bytes, Held]:
@@ -138,9 +141,9 @@ class History:
         wanted = [self._stretch(stream, *self._rest(stream, past, lasts)) for stream in streams]
         records = await self._reader.history(wanted, known_at=known_at) if wanted else []
         taken, size_bytes = list[Snapshot](), 0
-        for stream, own in _by_stream(records):
+        for stream, own in by_stream(records):
             if stream not in keys:  # no snapshot is due
-                await self._fold(past, own, END_OF_TIME, keys)
+                await add_all(past, own, keys, self._keeping)
                 continue
             for one in self.advance(past.setdefault(stream, Past()), own, keys[stream]):
                 taken.append(one)
@@ -175,6 +178,10 @@ class History:
             for stream in cold:  # leaves what this read and the next ones go by
                 await self._advance_once({}, stream, known_at, keys, lasts)
             past, marks = await self._kept(streams, valid_at, known_at, keys)
+        short = {stream: last for stream, last in lasts.items() if stream in keys and stream not in past and not marks[stream]}
+        near, between = await self._near_by(short, valid_at)
+        still |= near
+        lasts = {stream: last for stream, last in lasts.items() if stream not in near}
         ends = {stream: past[stream].held.version if stream in past else 0 for stream in lasts}  # what is behind them is to be read
         parts = await self._parts.of(self._out_of_order(marks, valid_at), valid_at, keys)
         records = await self._parts.coming(parts, valid_at)
@@ -191,8 +198,26 @@ class History:
             rest += await self._reader.history(timeless, known_at=known_at, types=events.TIMELESS_IDS)
         for stream in lasts:
             past.setdefault(stream, Past())  # known by then, though nothing of it may have happened
-        await self._fold(past, records + rest, valid_at, keys)
-        return past | still
+        await add_all(past, records + rest, keys, self._keeping)
+        past |= still
+        await self._keep_near(valid_at, short, past, between + len(rest))
+        return past
+
+    async def _near_by(self, short: Mapping[bytes, int], valid_at: int) -> tuple[dict[bytes, Past], int]:
+        """Of streams that had come to these versions what was read as of an instant before, brought on; and by how many events."""
+        earlier_at, found = self._near.before(short, valid_at, self._keeping)
+        if not found:
+            return {}, 0
+        wanted = [self._stretch(stream, 1, short[stream]) for stream in found]
+        points = (earlier_at, END_OF_TIME), (valid_at, END_OF_TIME)
+        records = await self._reader.differing(wanted, *points, events.TIMELESS_IDS) if earlier_at < valid_at else []
+        between: dict[bytes, list[Record]] = {stream: [] for stream in found} | dict(by_stream(records))
+        return await further(self._vault, self._keeping, found, between), len(records)
+
+    async def _keep_near(self, valid_at: int, short: Mapping[bytes, int], past: Mapping[bytes, Past], folded: int) -> None:
+        keys = await self._vault.keys(short)  # of one who was erased meanwhile nothing is kept
+        there = {stream: last for stream, last in short.items() if stream in keys and not past[stream].redacted}
+        self._near.keep(valid_at, self._keeping, there, past, folded)
 
     async def _kept(
         self, streams: Collection[bytes], valid_at: int, known_at: int, keys: Mapping[bytes, DataKey]
@@ -270,27 +295,6 @@ class History:
     def add(self, past: Past, record: Record, key: DataKey | None) -> None:
         add(past, [record], key, self._keeping)
 
-    async def _fold(self, past: dict[bytes, Past], records: Sequence[Record], valid_at: int, keys: Mapping[bytes, DataKey]) -> None:
-        turns = Pieces(AT_ONCE)
-        for stream, own in _runs(records):
-            happened = [record for record in own if happened_by(record.entry, valid_at)]
-            add(past.setdefault(stream, Past()), happened, keys.get(stream), self._keeping)
-            await turns.done(len(own))
-
-
-def _runs(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]]:
-    """Of one stream each, as many as are folded at once."""
-    for stream, own in groupby(records, key=lambda record: record.entry.stream):
-        while run := list(islice(own, AT_ONCE)):
-            yield stream, run
-
 
 def counts(record: Record, valid_at: int, known_at: int) -> bool:
     return record.recorded_at <= known_at and happened_by(record.entry, valid_at)
-
-
-def _by_stream(records: Iterable[Record]) -> Iterator[tuple[bytes, list[Record]]]:
-    found: dict[bytes, list[Record]] = {}
-    for record in records:
-        found.setdefault(record.entry.stream, []).append(record)
-    yield from found.items()
