@@ -92,16 +92,37 @@ def test_a_computed_trait_that_no_event_can_count_for_is_refused(definition: dic
         ("traits.age >= '18'", "by its rule traits.age is of type number"),
         ("traits.a == 'x' && traits.age", "by its rule traits.age is of type number, and so neither true nor false"),
         ("traits.other == 3", "by its rule traits.other is of type text"),
+        ("traits.age > traits.age", "column 12: this can't hold"),
+        ("now - duration('1h') < now - duration('1h')", "column 22: this can't hold"),
+        ("traits.a != traits.a", "column 10: this can't hold"),
+        ("traits.a == 'x' || (traits.b == 'x' && traits.b == 'y')", "column 49: this can't hold"),
+        ("traits.a == 'x' && (traits.b == 'x' || traits.a == 'y')", "column 49: this can't hold"),
+        ("computed.since < duration('0s')", "column 16: computed.since is how long ago something was, and never below 0"),
+        ("traits.a == 'x' || duration('1h') - duration('2h') >= computed.since", "computed.since is how long ago"),
+        ("size(computed.skus) > 200", "column 21: the size of computed.skus is 0 or more, and 200 at most"),
+        ("size(computed.sku) == 257", "the size of computed.sku is 0 or more, and 256 at most"),
+        ("size(traits.a) >= 4097", "the size of traits.a is 0 or more, and 4096 at most"),
+        ("1001 <= size(traits.tags)", "the size of traits.tags is 0 or more, and 1000 at most"),
+        ("traits.a == 'x' || size(traits.a) < 0", "the size of traits.a is 0 or more"),
     ],
 )
 def test_a_segment_that_nobody_can_be_in_is_refused(when: str, told: str) -> None:
     rules: dict[str, Any] = {
         "default": {"type": "text"},
         "traits": {"a": {}, "b": {}, "tags": {"rule": "union"}, "age": {"type": "number"}, "born": {"type": "instant"}},
-        "computed": {"n": COUNTED, "rfm": RFM},
+        "computed": {
+            "n": COUNTED,
+            "rfm": RFM,
+            "since": COUNTED | {"aggregate": "time_since"},
+            "sku": TAKEN,
+            "skus": TAKEN | {"aggregate": "unique_list"},
+        },
     }
     may_hold = (
         "'vip' in traits.tags && traits.age > 3 && traits.age < 9 && traits.born != 3 && traits.born < '2000' && computed.n == 0"
+        " && (traits.a == 'x' || traits.a == 'y' || false) && computed.since <= duration('0s') && traits.a != traits.b"
+        " && size(computed.skus) <= 200 && size(computed.skus) >= 200 && size(traits.a) == 4096 && size(traits.tags) != 5000"
+        " && now < timestamp('2020-01-01T00:00:00Z')"
     )
     read(json.dumps(rules | {"segments": {"x": {"when": may_hold}}}))
     with pytest.raises(InvalidInput) as refused:

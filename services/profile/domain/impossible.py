@@ -3,19 +3,23 @@
 It would be taken, and nobody be told why nothing comes of it. Asked when rules are taken, and not when the log is read. Pure.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
 
 from services.profile.domain.computed.aggregates import FIELDS
-from services.profile.domain.computed.definitions import Definition, Definitions
+from services.profile.domain.computed.definitions import MAX_LISTED, MAX_VALUE_CHARACTERS, Definition, Definitions
 from services.profile.domain.computed.document import OF_NUMBERS
 from services.profile.domain.computed.kinds import counted_types, told_of, unknown_types, valued_types
-from services.profile.domain.expressions.contradictions import comparison, conjuncts, outside_macros
-from services.profile.domain.expressions.language import Kind, invalid
-from services.profile.domain.expressions.possible import never_reached
+from services.profile.domain.expressions.contradictions import comparison, conjuncts, outside_macros, sides
+from services.profile.domain.expressions.language import Expression, Kind, invalid
+from services.profile.domain.expressions.possible import is_constant, never_reached
+from services.profile.domain.expressions.sizes import of_no_such_size
 from services.profile.domain.expressions.tree import EVERY_FIELD, Node, path_of, taken_of
+from services.profile.domain.fold import MAX_TRAIT_BYTES
 from services.profile.domain.rules import TraitRule
 from services.profile.domain.segments import Segments
+from services.profile.domain.survivorship import MAX_UNION_ITEMS
 
 Objections = Iterator[tuple[Node, str]]
 NUMBERS: Final = (Kind.INT, Kind.UINT, Kind.DOUBLE, Kind.DYN)
@@ -45,14 +49,18 @@ def check_segments(segments: Segments, rule_of: Callable[[str], TraitRule]) -> N
     """`rule_of` a trait. Raises InvalidInput (RULES_INVALID)."""
     computed = {f"computed.{name}": one for name, one in segments.definitions.all.items()}
     most = {name: limit for name, one in computed.items() if (limit := one.counts_at_most) is not None}
-
-    def objections(root: Node) -> Objections:
-        yield from never_reached(root, most)
-        yield from _negative(root, computed)
-        yield from _without_field(root, computed)
-        yield from _of_another_type(root, rule_of)
+    since = {name for name, one in computed.items() if one.aggregate == "time_since"}
 
     for name, condition in segments.conditions.items():
+
+        def objections(root: Node, when: Expression = condition.when) -> Objections:
+            yield from never_reached(root, most)
+            yield from _negative(root, computed)
+            yield from of_no_such_size(root, lambda path: _longest(path, computed, rule_of))
+            yield from _before_it_was(root, since, lambda part: segments.language.constant(when, part))
+            yield from _without_field(root, computed)
+            yield from _of_another_type(root, rule_of)
+
         segments.language.check(condition.when, f"segments.{name}.when", is_condition=True, objections=objections)
 
 
@@ -77,6 +85,30 @@ def _negative(root: Node, computed: Mapping[str, Definition]) -> Objections:
             continue
         if found.relation in ("_<_", "_<=_", "_==_", "@in") and not any(found.holds(0) or value > 0 for value in found.values):  # type: ignore[operator]
             yield node, f"{found.path} is a number of events or values, and never below 0"
+
+
+def _before_it_was(root: Node, since: Collection[str], constant: Callable[[Node], Any]) -> Objections:
+    """Of how long ago something was, a comparison with less than no time."""
+    for node in outside_macros(root):
+        for one, relation, other in sides(node):
+            if path_of(one) not in since or relation not in ("_<_", "_<=_") or not is_constant(other):
+                continue
+            ago = constant(other)
+            if isinstance(ago, timedelta) and (ago < timedelta() or (ago == timedelta() and relation == "_<_")):
+                yield node, f"{path_of(one)} is how long ago something was, and never below 0"
+
+
+def _longest(path: str, computed: Mapping[str, Definition], rule_of: Callable[[str], TraitRule]) -> int | None:
+    """How much the value there has at most, in characters or items; None: that isn't known."""
+    if (definition := computed.get(path)) is not None:
+        return {"unique_list": MAX_LISTED, "rfm": None, "lifetime_value": None}.get(definition.aggregate, MAX_VALUE_CHARACTERS)
+    variable, _, name = path.partition(".")
+    if variable != "traits" or not name:
+        return None
+    rule = rule_of(name.partition(".")[0])
+    if rule.by_field:  # each of its fields is another value
+        return None
+    return MAX_UNION_ITEMS if rule.rule == "union" and "." not in name else MAX_TRAIT_BYTES
 
 
 def _without_field(root: Node, computed: Mapping[str, Definition]) -> Objections:

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from services.profile.domain.expressions.tree import Literal, Node, literal, path_of
+from services.profile.domain.expressions.tree import Literal, Node, is_presence_test, literal, path_of
 
 _TURNED: Final = {"_<_": "_>_", "_<=_": "_>=_", "_>_": "_<_", "_>=_": "_<=_", "_==_": "_==_", "_!=_": "_!=_"}
 _HOLDS: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
@@ -49,10 +49,18 @@ def comparison(node: Node) -> Comparison | None:
     if node.name == "@in" and right.kind == "list" and (path := path_of(left)):
         values = [value for child in right.children if (value := literal(child)) is not None]
         return Comparison(path, "@in", tuple(values)) if len(values) == len(right.children) else None
-    for one, other, relation in ((left, right, node.name), (right, left, _TURNED.get(node.name, ""))):
-        if relation in _TURNED and (path := path_of(one)) and (found := literal(other)) is not None:
+    for one, relation, other in sides(node):
+        if (path := path_of(one)) and (found := literal(other)) is not None:
             return Comparison(path, relation, (found,))
     return None
+
+
+def sides(node: Node) -> Iterator[tuple[Node, str, Node]]:
+    """A comparison of two, as it is written and turned round."""
+    if node.kind == "call" and node.name in _TURNED and len(node.children) == 2:
+        left, right = node.children
+        yield left, node.name, right
+        yield right, _TURNED[node.name], left
 
 
 def conjuncts(root: Node) -> Iterator[Node]:
@@ -64,16 +72,40 @@ def conjuncts(root: Node) -> Iterator[Node]:
         yield root
 
 
-def contradictions(root: Node) -> Iterator[Node]:
-    """Of what has to hold, what can't, together with what stands before it."""
+def contradictions(root: Node, given: Sequence[Comparison] = ()) -> Iterator[Node]:
+    """Of what has to hold, what can't, together with what stands before it, `given` too; and of two of which one has to, likewise."""
     asked: dict[str, list[Comparison]] = {}
+    for one in given:
+        asked.setdefault(one.path, []).append(one)
     for node in conjuncts(root):
-        if literal(node) is False:
+        if literal(node) is False or _with_itself(node):
             yield node
+        if node.kind == "call" and node.name == "_||_":
+            before = [one for several in asked.values() for one in several]
+            for either in node.children:
+                if literal(either) is None:  # else it was left there to say so
+                    yield from contradictions(either, before)
         if (found := comparison(node)) is not None:
             asked.setdefault(found.path, []).append(found)
             if _leave_nothing(asked[found.path]):
                 yield node
+
+
+def _with_itself(node: Node) -> bool:
+    """Whether something is compared with itself that is never more or less than it is; nor, where it is what was sent, another."""
+    if node.kind != "call" or node.name not in ("_<_", "_>_", "_!=_") or not _is_same(*node.children):
+        return False
+    return node.name != "_!=_" or path_of(node.children[0]) != ""
+
+
+def _is_same(one: Node, other: Node) -> bool:
+    """Whether the two are written alike. A struct isn't looked into."""
+    said = [(node.kind, node.name, node.text, literal(node), is_presence_test(node)) for node in (one, other)]
+    if one.kind == "struct" or said[0] != said[1] or type(said[0][3]) is not type(said[1][3]):
+        return False
+    if one.kind == "constant" and literal(one) is None:  # null, bytes and the like
+        return False
+    return len(one.children) == len(other.children) and all(map(_is_same, one.children, other.children))
 
 
 def outside_macros(node: Node) -> Iterator[Node]:

@@ -174,6 +174,10 @@ class Language:
             return True
         return bool(result.type() == Kind.ERROR)
 
+    def constant(self, expression: Expression, part: Node) -> Any:
+        """What a part of it that looks at no variable comes to; None: nothing."""
+        return self.derived(expression, part).evaluate(self.values({}))
+
     def derived(self, expression: Expression, root: Node) -> Expression:
         """Another expression made of nodes of one that was compiled."""
         return Expression(expression.text, self._environment.deserialize(write(expression.tree, root)), expression.tree)
