@@ -38,19 +38,62 @@ protoc = $(CURDIR)/$(BIN)/python -m grpc_tools.protoc -I. --plugin=protoc-gen-my
 	--plugin=protoc-gen-mypy_grpc=$(CURDIR)/$(BIN)/protoc-gen-mypy_grpc \
 	--python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $$(find c360 -name '*.proto' | sort)
 
-# What channel backends need of it, for the Python client: under its own name, so that it may stand beside protos/gen.
+# What channel backends need of it, for their clients. The Python one has it under its own name, so that it may stand beside protos/gen.
 CLIENT_GEN := clients/python/customer360_client/protos
 CLIENT_PROTOS := $(addprefix c360/,common/v1/common profile/v1/disclosure profile/v1/profile profile/v1/rules consent/v1/consent \
-	consent/v1/restriction ingest/v1/ingest ingest/v1/source)
-client_protoc = $(BIN)/python -m grpc_tools.protoc -Iprotos -Iclients/python/protos --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
-	--python_out=$(1) --mypy_out=quiet:$(1) $(addsuffix .proto,$(CLIENT_PROTOS) c360_client/status) \
+	consent/v1/restriction ingest/v1/ingest ingest/v1/source) c360_client/status
+client_sources = -Iprotos -Iclients/protos $(addsuffix .proto,$(CLIENT_PROTOS))
+client_protoc = $(BIN)/python -m grpc_tools.protoc --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	--python_out=$(1) --mypy_out=quiet:$(1) $(client_sources) \
 	&& find $(1) -name '*_pb2.py*' -exec sed -i 's/^from c360\./from customer360_client.protos.c360./' {} +
 
+# The TypeScript client is built by Node, which nothing else needs: without it the client is left out, and that is said loudly.
+TS := clients/typescript
+TS_GEN := $(TS)/src/gen
+ts_protoc = $(BIN)/python -m grpc_tools.protoc --plugin=protoc-gen-es=$(TS)/node_modules/.bin/protoc-gen-es \
+	--es_out=$(1) --es_opt=target=ts,import_extension=js $(client_sources)
+has_node = command -v npm >/dev/null && node -e 'process.exit(Number(parseInt(process.versions.node) < 18))' 2>/dev/null
+no_node = echo "*** Node 18 and npm are missing, so the TypeScript client was NOT $(1); on Debian: apt-get install nodejs npm ***" >&2
+
+$(TS)/node_modules/.installed: $(wildcard $(TS)/package-lock.json)
+	@echo "installing what the TypeScript client is built with (once)"
+	@cd $(TS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@touch $@
+
+$(TS)/node_modules/.built: $(TS)/node_modules/.installed $(shell find $(TS)/src $(TS)/*.json -type f 2>/dev/null)
+	@cd $(TS) && rm -rf dist && node_modules/.bin/tsc -p tsconfig.build.json
+	@touch $@
+
+.PHONY: client-ts
+client-ts: $(TS)/node_modules/.built ## Build the TypeScript client (needs Node 18 or newer, and npm)
+
+$(TS)/node_modules/.tests-built: $(TS)/node_modules/.built $(shell find $(TS)/tests $(TS)/examples -type f 2>/dev/null)
+	@cd $(TS) && rm -rf build && node_modules/.bin/tsc -p tsconfig.json
+	@touch $@
+
+.PHONY: client-ts-tests
+client-ts-tests: $(TS)/node_modules/.tests-built
+
+.PHONY: client-ts-gen
+client-ts-gen: setup $(TS)/node_modules/.installed
+	@mkdir -p $(TS_GEN) && find $(TS_GEN) -name '*_pb.ts' -delete && $(call ts_protoc,$(TS_GEN))
+
+.PHONY: client-ts-checked
+client-ts-checked: setup client-ts-tests
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(call ts_protoc,$$fresh) && diff -r $(TS_GEN) "$$fresh" \
+		|| { echo "$(TS_GEN) is not what the protos say: run make gen" >&2; exit 1; }
+	@cd $(TS) && npm run --silent check && npm test --silent
+
+.PHONY: client-ts-check
+client-ts-check: ## Check the TypeScript client: its format, habits, types, generated code and unit tests
+	@if $(has_node); then $(MAKE) --no-print-directory client-ts-checked; else $(call no_node,checked); fi
+
 .PHONY: gen
-gen: setup ## Generate the Python code of the protos
+gen: setup ## Generate the code of the protos
 	@find protos/gen $(wildcard $(CLIENT_GEN)) -name '*_pb2*' -delete
 	@cd protos && $(call protoc,gen)
 	@mkdir -p $(CLIENT_GEN) && $(call client_protoc,$(CLIENT_GEN))
+	@if $(has_node); then $(MAKE) --no-print-directory client-ts-gen; else $(call no_node,generated); fi
 
 DURATION_S ?= 60
 TESTS ?=
@@ -117,7 +160,7 @@ laws: setup ## Run every property test with ten times the usual number of exampl
 	@C360_TEST_PROFILE=laws $(BIN)/pytest -n 2 --dist worksteal --timeout 1800 $$(grep -rlE "^@given|^ +@given|RuleBasedStateMachine|, seeds\(" tests)
 
 .PHONY: check
-check: format-check lint bad-habits types contracts protos-check events-check test ## Everything that has to hold before a push
+check: format-check lint bad-habits types contracts protos-check events-check client-ts-check test ## Everything that has to hold before a push
 
 .PHONY: format
 format: setup ## Format the code
@@ -197,7 +240,7 @@ rights-page: setup ## Play the commands of docs/rights.md on a throw-away stack,
 
 .PHONY: clean
 clean: ## Remove the environment and the caches; the data stays
-	@rm -rf $(VENV) tests/sdk/node/node_modules build site dist *.egg-info verify/*.egg-info clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) tests/sdk/node/node_modules $(TS)/node_modules $(TS)/dist $(TS)/build build site dist *.egg-info verify/*.egg-info clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	@find docs_site protos services shared tests verify clients -name __pycache__ -prune -exec rm -rf {} +
 
 ONLY ?=

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = "benchmarks|clients|deploy|docs|docs_site|protos|services|shared|tests|verify"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # not to an address, nor within the page
-PACKAGES = [ROOT / "verify" / "README.md", ROOT / "clients" / "python" / "README.md"]
+PACKAGES = [ROOT / "verify" / "README.md", *(ROOT / "clients").glob("*/README.md")]
 DOCS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *PACKAGES])
 
 

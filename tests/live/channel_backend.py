@@ -63,6 +63,7 @@ class LosesAnswers:
         self._target = grpc.aio.insecure_channel(address)
         self._lost = lost
         self.requests: list[bytes] = []
+        self.told: list[tuple[str, bytes, bytes]] = []  # method, request, and what the service answered
         self._server = grpc.aio.server()
         self._server.add_generic_rpc_handlers((_Every(self._pass_on),))
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
@@ -80,6 +81,7 @@ class LosesAnswers:
         ask: Any = self._target.unary_unary(method)
         answer = await ask(request, metadata=metadata, timeout=DEADLINE_S)
         self.requests.append(request)
+        self.told.append((method, request, bytes(answer)))
         if len(self.requests) <= self._lost:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
         return bytes(answer)

@@ -4,28 +4,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import customer360_client as c360
-import grpc
-import grpc.aio
 import pytest
 
 from tests.live.certificates import Authority
 from tests.live.channel_backend import DEADLINE_S, Backend
+from tests.live.doorman import Doorman, door_of
 
 ADA = c360.by_identifier("email", "ada@example.com")
-
-
-class Doorman(grpc.GenericRpcHandler):
-    """Answers every call with nothing, and notes with which token it came."""
-
-    def __init__(self) -> None:
-        self.came: list[str] = []
-
-    def service(self, _: grpc.HandlerCallDetails) -> Any:
-        return grpc.unary_unary_rpc_method_handler(self._note)
-
-    async def _note(self, _request: bytes, context: Any) -> bytes:
-        self.came.append(dict(context.invocation_metadata())["authorization"])
-        return b""
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +20,8 @@ def authority() -> Authority:
 
 @pytest.fixture
 async def door(authority: Authority) -> AsyncIterator[tuple[Doorman, str]]:
-    doorman, server = Doorman(), grpc.aio.server()
-    server.add_generic_rpc_handlers((doorman,))
-    key, certificate = authority.issue("localhost")
-    pair, root = [(key.encode(), certificate.encode())], authority.pem.encode()
-    port = server.add_secure_port("localhost:0", grpc.ssl_server_credentials(pair, root, require_client_auth=True))
-    await server.start()
-    yield doorman, f"localhost:{port}"
-    await server.stop(None)
+    async with door_of(authority) as door:
+        yield door
 
 
 @pytest.mark.parametrize("kind", [c360.Client, c360.AsyncClient])
