@@ -53,6 +53,7 @@ from services.consent.registry import Registry
 from services.consent.restricted import Restricteds
 from services.consent.restrictions import Restrictions
 from services.consent.rights import Rights
+from services.consent.standing_by import ANSWERED, stand_by
 from services.consent.unsubscribing import Unsubscribing
 from services.consent.views import Decisions, Definitions
 from services.consent.writing import CONSENT_PARTITION, ConsentLog
@@ -60,6 +61,7 @@ from shared import bus
 from shared.bus.callers import CallersPublisher, follow_callers
 from shared.bus.enforcement import Roll
 from shared.bus.purging import answer
+from shared.bus.settling import answer_settling
 from shared.config import Settings
 from shared.events.wire import CONSENT_STREAM
 from shared.evidence_key import EvidenceKey
@@ -134,7 +136,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
         await wait_caught_up(client, progress)
         await server.set_ready(True)
 
-    await server.start_standing_by(ownership.take)
+    await server.start_standing_by(lambda: stand_by(ownership, server, client, pool, progress, log), ANSWERED)
     try:
         await until_stopped(
             stop,
@@ -151,6 +153,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
             keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
             keep_going("sign checkpoints", checkpoints.run, server.halt),
             keep_going("answer about erasures", lambda: answer(client, "consent", Purger(persons, progress).report)),
+            keep_going("promise what is known", lambda: answer_settling(client, "consent", checks.settle, lambda: writer.heads)),
             ownership.keep(),
         )
     finally:

@@ -102,6 +102,12 @@ class Checks:
             await self._persons.settle(instant.known_at)
         return instant
 
+    async def settle(self, known_at: int) -> int:
+        """As `LogWriter.settle`, for others who read the tables."""
+        settled = await self._log.settle(known_at)
+        await self._persons.settle(settled)
+        return settled
+
     async def briefs(
         self, purpose: PurposeDefined, named: Sequence[Named | CustomerError], instant: Instant
     ) -> list[Brief | CustomerError]:

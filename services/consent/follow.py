@@ -82,7 +82,7 @@ async def _apply(persons: Persons, hearing: Hearing, units: Sequence[Unit], cons
     if not fresh:
         return True
     heard = await hearing.hear([sealed for unit in fresh for sealed in unit.statements])  # recorded twice, it has no second effect
-    applied = await persons.apply(_graph_facts(fresh), consumed, fresh[-1].number + 1, heard.save)
+    applied = await persons.apply(_graph_facts(fresh), consumed, fresh[-1].number + 1, heard.save, _ingested(fresh[-1]))
     events = sum(len(unit.entries) for unit in fresh)
     EVENTS_APPLIED.labels("consent").inc(events)
     UNIT_EVENTS.labels("consent").observe(events)
@@ -91,4 +91,9 @@ async def _apply(persons: Persons, hearing: Hearing, units: Sequence[Unit], cons
 
 def _advance(progress: Progress, newest: Unit) -> None:
     progress.advance("customer", newest.number)
-    progress.advance("ingest", newest.consumed.get(INGEST_STREAM, -1))
+    progress.advance("ingest", _ingested(newest))
+
+
+def _ingested(unit: Unit) -> int:
+    """-1: it doesn't tell."""
+    return unit.consumed.get(INGEST_STREAM, -1)

@@ -38,18 +38,19 @@ class Persons:
         return int(await self._pool.fetchval("SELECT consumed FROM customer_head"))
 
     async def apply(
-        self, entries: Sequence[Entry], consumed: int, now_consumed: int, also: Callable[[Any], Awaitable[None]]
+        self, entries: Sequence[Entry], consumed: int, now_consumed: int, also: Callable[[Any], Awaitable[None]], ingested: int = -1
     ) -> bool:
         """One transaction, with what is `also` part of it; False, and no effect, when the tables include something else than up to
-        `consumed`."""
+        `consumed`. `ingested`: how far identity had read INGEST by then, if that is told."""
         async with self._turn, self._pool.acquire() as connection, connection.transaction():
             faults.reach(faults.BEFORE_POSITION)
             at = await connection.fetchval(
-                """UPDATE customer_head SET consumed = $2, applied_at = greatest(applied_at + 1, $3) WHERE consumed = $1
-                   RETURNING applied_at""",
+                """UPDATE customer_head SET consumed = $2, applied_at = greatest(applied_at + 1, $3), ingest = greatest(ingest, $4)
+                   WHERE consumed = $1 RETURNING applied_at""",
                 consumed,
                 now_consumed,
                 max(self._clock(), self._settled + 1),
+                ingested,
             )
             if at is not None:
                 await _apply_entries(connection, entries, at)

@@ -35,6 +35,7 @@ class ConsentLog:
         self._turns = asyncio.Lock()
         self._owns = False
         self.on_committed: Callable[[], None] = lambda: None
+        self.settle: Callable[[int], Awaitable[int]] = writer.settle  # of who stands by: what the owner promises
         self.may_claim: Callable[[], Awaitable[None]] = nothing_asked
 
     @asynccontextmanager
@@ -80,7 +81,7 @@ class ConsentLog:
         check_past(instant, self._clock())
         if instant.known_at == END_OF_TIME:
             return instant
-        return Instant(instant.valid_at, await self._writer.settle(instant.known_at))
+        return Instant(instant.valid_at, await self.settle(instant.known_at))
 
     def at(self, instant: Instant) -> int:
         """When what is valid at an instant is judged: now, unless it is past."""

@@ -21,13 +21,14 @@ from services.identity.api.identity import LOOKUPS, IdentityApi
 from services.identity.api.matching import MatchingApi
 from services.identity.api.rules import SERVICE_NAME as RULES
 from services.identity.api.rules import RulesApi
-from services.identity.committed import follow_committed
+from services.identity.committed import look
 from services.identity.composition import IdentitySettings, Parts, compose
 from services.identity.follow import follow_ingest, replay
 from services.identity.tables.erasures import version_of
-from shared import bus
+from shared import bus, health
 from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
+from shared.committed import follow_committed
 from shared.instants import now_us
 from shared.log.ownership import Ownership, open_ownership
 from shared.process import Stop, keep_going, run_service, until_stopped
@@ -85,9 +86,10 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
 
 async def _stand_by(ownership: Ownership, server: RpcServer, client: Client, parts: Parts, pool: Any) -> None:
     """Until this process owns the log. What look-ups need is followed meanwhile; whoever owns the log follows it otherwise."""
+    await server.set_answering(health.LOOKUPS, health.READS)
     beside = (
         keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
-        keep_going("follow what is committed", lambda: follow_committed(pool, parts.progress)),
+        keep_going("follow what is committed", lambda: follow_committed(parts.progress, lambda: look(pool, parts.progress))),
     )
     tasks = [asyncio.create_task(work) for work in beside]
     try:

@@ -1,6 +1,5 @@
 """How far identity's owner has committed, for who stands by and answers from the same tables."""
 
-import asyncio
 from typing import Any, Final
 
 import msgspec
@@ -9,19 +8,9 @@ from services.identity.ledger import IDENTITY_PARTITION
 from shared.events.wire import INGEST_STREAM
 from shared.positions import Progress
 
-LOOK_S: Final = 0.02  # while somebody waits; who doesn't wait is answered from what is committed when it asks
-
 # What the owner commits together, by one statement: whatever is read after it is as new, or newer.
 COMMITTED: Final = """
     SELECT consumed, (SELECT max(number) FROM outbox) AS newest FROM partition_heads WHERE partition = $1"""
-
-
-async def follow_committed(pool: Any, progress: Progress) -> None:
-    """Never returns."""
-    while True:
-        if progress.is_waited_for:
-            await look(pool, progress)
-        await asyncio.sleep(LOOK_S)
 
 
 async def look(pool: Any, progress: Progress) -> None:

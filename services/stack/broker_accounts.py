@@ -51,8 +51,8 @@ NEEDS: Final = {
         fills={"PROFILE": "PROFILE.*"},
         follows=("CUSTOMER", "CONSENT", "CALLERS"),
         asks_for=("CUSTOMER", "CONSENT"),
-        says=("c360.enforcement",),
-        hears=("c360.vault.destroyed", "c360.erasure.profile"),
+        says=("c360.enforcement", "c360.settle.profile"),
+        hears=("c360.vault.destroyed", "c360.erasure.profile", "c360.settle.profile"),
         asks=("STREAM.MSG.GET.PROFILE",),
     ),
     "consent": Needs(
@@ -60,7 +60,8 @@ NEEDS: Final = {
         refills=("CONSENT",),
         follows=("CUSTOMER", "CALLERS"),
         asks_for=("CUSTOMER",),
-        hears=("c360.enforcement", "c360.erasure.consent"),
+        says=("c360.settle.consent",),
+        hears=("c360.enforcement", "c360.erasure.consent", "c360.settle.consent"),
     ),
 }
 

@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from shared import tracing
 from shared.callers import Callers
 from shared.errors import InvalidInput
-from shared.health import ALIVE, LOOKUPS, STANDS_BY
+from shared.health import ALIVE, LOOKUPS, READS, STANDS_BY
 from shared.rpc import guarding
 from shared.rpc.callers import count_miss
 from shared.rpc.core.call import Call
@@ -103,11 +103,15 @@ class RpcServer:
         """As `start`; returns after `until` does. Calls are refused until then, but for `lookups`: methods by their full names."""
         self._standing.by, self._standing.lookups = True, lookups
         await self.start()
-        for name in (STANDS_BY, LOOKUPS) if lookups else (STANDS_BY,):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await self._health.set(STANDS_BY, health_pb2.HealthCheckResponse.SERVING)
         await until()
         await self._health.set(STANDS_BY, health_pb2.HealthCheckResponse.NOT_SERVING)
         self._standing.by = False
+
+    async def set_answering(self, *names: str) -> None:
+        """That who stands by answers what it was started with, by names of health (`shared/health.py`)."""
+        for name in names:
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
     async def halt(self) -> None:
         """Not ready until the process is restarted: something behind this service waits for people. Calls are still answered."""
@@ -117,7 +121,7 @@ class RpcServer:
     async def set_ready(self, ready: bool) -> None:
         ready = ready and not self._halted
         status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", LOOKUPS, *self._names):
+        for name in ("", LOOKUPS, READS, *self._names):
             await self._health.set(name, status)
 
     async def stop(self) -> None:

@@ -11,79 +11,41 @@ import pytest
 from c360.common.v1.common_pb2 import CustomerRef, Identifier, Position
 from c360.identity.v1 import identity_pb2 as pb
 from c360.identity.v1 import identity_pb2_grpc
-from c360.ingest.v1 import ingest_pb2
-from google.protobuf.struct_pb2 import Struct
 
-from services.stack.ports import HOST, processes_of
 from services.stack.probe import is_serving
 from services.stack.stack import Stack
 from shared.health import LOOKUPS, LOOKUPS_BY_HEALTH
 from shared.rpc.errors import reason_of
-from tests.e2e.client import CHANNEL_OPTIONS, DEADLINE_S, Platform
+from tests.e2e.client import DEADLINE_S
+from tests.e2e.pairs import TAKEOVER_S, Processes
 from tests.e2e.test_doctor import findings, said
 from tests.live.command import Command
 from tests.stacks import fresh_stack
 from tests.waiting import eventually
 
-PROCESSES = processes_of("identity", 2)
-TAKEOVER_S = 60.0
-OPTIONS = [
-    *CHANNEL_OPTIONS,
-    ("grpc.service_config", LOOKUPS_BY_HEALTH),
-]
 
-
-class Pair:
-    """Two identity processes, each asked by itself, by somebody who proves who they are."""
-
+class Pair(Processes):
     def __init__(self, stack: Stack, stay: ExitStack) -> None:
-        self.stack = stack
-        self.key = stack.write_key()
-        token = (stack.data_directory / "secrets" / "operator-token").read_text().strip()
-        self._metadata: tuple[tuple[str, str | bytes], ...] = (("authorization", f"Bearer {token}"),)
-        self._platform = stay.enter_context(Platform(stack.endpoints))
-        self._calls = {}
-        for name in PROCESSES:
-            channel = stay.enter_context(grpc.insecure_channel(self.address(name), options=OPTIONS))
-            self._calls[name] = identity_pb2_grpc.IdentityServiceStub(channel)
-
-    def address(self, name: str) -> str:
-        return f"{HOST}:{self.stack.ports[name]}"
-
-    @property
-    def owner(self) -> str:
-        eventually(lambda: self.stack.serving("identity") is not None, TAKEOVER_S)
-        return str(self.stack.serving("identity"))
-
-    @property
-    def standby(self) -> str:
-        owner = self.owner
-        return next(name for name in PROCESSES if name != owner)
-
-    def somebody(self) -> tuple[Identifier, Position]:
-        """Who is new, and where it is known."""
-        email, traits = f"{uuid.uuid4().hex}@example.com", Struct()
-        traits.update({"email": email})
-        event = ingest_pb2.Event(type=ingest_pb2.EVENT_TYPE_IDENTIFY, user_id=email, traits=traits)
-        return Identifier(namespace="email", value=email), self._platform.record(self.key, event).position
+        super().__init__(stack, stay, "identity", LOOKUPS_BY_HEALTH)
+        self._calls = {name: identity_pb2_grpc.IdentityServiceStub(channel) for name, channel in self.channels.items()}
 
     def resolve(self, name: str, who: Identifier, fresh: Position | None = None, timeout_s: float = DEADLINE_S) -> str:
         request = pb.ResolveIdentifierRequest(identifier=who, at_least_as_fresh=fresh)
-        answer = self._calls[name].ResolveIdentifier(request, timeout=timeout_s, metadata=self._metadata, wait_for_ready=True)
+        answer = self._calls[name].ResolveIdentifier(request, timeout=timeout_s, metadata=self.metadata, wait_for_ready=True)
         return str(answer.customer_id)
 
     def members(self, name: str, customer_id: str) -> list[str]:
         request = pb.GetCustomerRequest(customer_id=customer_id)
-        answer = self._calls[name].GetCustomer(request, timeout=DEADLINE_S, metadata=self._metadata)
+        answer = self._calls[name].GetCustomer(request, timeout=DEADLINE_S, metadata=self.metadata)
         return list(answer.customer.member_ids)
 
     def proposals(self, name: str, who: Identifier) -> int:
         request = pb.ListProposalsRequest(customer=CustomerRef(identifier=who))
-        return len(self._calls[name].ListProposals(request, timeout=DEADLINE_S, metadata=self._metadata).proposals)
+        return len(self._calls[name].ListProposals(request, timeout=DEADLINE_S, metadata=self.metadata).proposals)
 
     def erasure(self, name: str) -> pb.GetErasureResponse:
         request = pb.GetErasureRequest(request_id=str(uuid.uuid4()))
-        return self._calls[name].GetErasure(request, timeout=DEADLINE_S, metadata=self._metadata)
+        return self._calls[name].GetErasure(request, timeout=DEADLINE_S, metadata=self.metadata)
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +56,9 @@ def pair() -> Iterator[Pair]:
 
 def test_both_answer_alike(pair: Pair) -> None:
     who, position = pair.somebody()
-    [customer] = {pair.resolve(name, who, position) for name in PROCESSES}
-    assert [pair.members(name, customer) for name in PROCESSES] == [[customer]] * 2
-    assert [pair.proposals(name, who) for name in PROCESSES] == [0] * 2
+    [customer] = {pair.resolve(name, who, position) for name in pair.names}
+    assert [pair.members(name, customer) for name in pair.names] == [[customer]] * 2
+    assert [pair.proposals(name, who) for name in pair.names] == [0] * 2
 
 
 def test_who_stands_by_says_so_and_answers_nothing_else(pair: Pair) -> None:
@@ -126,7 +88,7 @@ def test_what_is_not_there_yet_is_waited_for_as_long_as_the_caller_waits(pair: P
 
 
 def test_whom_nobody_knows_is_told_by_both(pair: Pair) -> None:
-    for name in PROCESSES:
+    for name in pair.names:
         with pytest.raises(grpc.RpcError) as refused:
             pair.resolve(name, Identifier(namespace="email", value="nobody@example.com"))
         assert reason_of(refused.value) == "IDENTIFIER_UNKNOWN"

@@ -37,7 +37,12 @@ CALLS: Final = (
     "CONSUMER.CREATE",
     "CONSUMER.LIST",
 )
-TOLD: Final = ("c360.vault.destroyed", "c360.enforcement", *(f"c360.erasure.{one}" for one in ("profile", "consent", "ingest")))
+TOLD: Final = (
+    "c360.vault.destroyed",
+    "c360.enforcement",
+    *(f"c360.settle.{one}" for one in ("profile", "consent")),
+    *(f"c360.erasure.{one}" for one in ("profile", "consent", "ingest")),
+)
 REFILLS: Final = tuple(f"c360.refill.{stream}" for stream in STREAMS)
 EVERYTHING: Final = (">", "c360.>", "_INBOX.>", "$JS.>", "$SYS.>", "$JS.EVENT.ADVISORY.>")
 
@@ -45,14 +50,14 @@ EVERYTHING: Final = (">", "c360.>", "_INBOX.>", "$JS.>", "$SYS.>", "$JS.EVENT.AD
 PUBLISHES: Final[dict[str, set[str]]] = {
     "ingest": {"INGEST", "SOURCE", "c360.refill.SOURCE"},
     "identity": {"CUSTOMER", "c360.vault.destroyed", "c360.erasure.profile", "c360.erasure.consent", "c360.erasure.ingest"},
-    "profile": {"PROFILE.0", "c360.enforcement", "c360.refill.CUSTOMER", "c360.refill.CONSENT"},
-    "consent": {"CONSENT", "CALLERS", "c360.refill.CUSTOMER"},
+    "profile": {"PROFILE.0", "c360.enforcement", "c360.settle.profile", "c360.refill.CUSTOMER", "c360.refill.CONSENT"},
+    "consent": {"CONSENT", "CALLERS", "c360.settle.consent", "c360.refill.CUSTOMER"},
 }
 HEARS: Final[dict[str, set[str]]] = {
     "ingest": {"c360.vault.destroyed", "c360.erasure.ingest", "c360.refill.SOURCE"},
     "identity": {"c360.vault.destroyed", "c360.refill.CUSTOMER"},
-    "profile": {"c360.vault.destroyed", "c360.erasure.profile"},
-    "consent": {"c360.enforcement", "c360.erasure.consent", "c360.refill.CONSENT"},
+    "profile": {"c360.vault.destroyed", "c360.erasure.profile", "c360.settle.profile"},
+    "consent": {"c360.enforcement", "c360.erasure.consent", "c360.settle.consent", "c360.refill.CONSENT"},
 }
 READS: Final[dict[str, set[str]]] = {
     "ingest": {"INGEST", "SOURCE", "CUSTOMER", "CALLERS"},
