@@ -5,7 +5,8 @@ Its values are single ones, and what follows from the head reads the row that mo
 partitions needs them, the statement costs the server and us half as much again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
@@ -15,8 +16,8 @@ from shared.errors import Fenced
 from shared.instants import Clock
 from shared.log.placing import NODE_COLUMNS, Placed
 from shared.log.records import STORED_COLUMNS, Record, to_row
-from shared.log.writer import LogWriter, Views
-from shared.telemetry import WRITERS_FENCED
+from shared.log.takeover import lock
+from shared.log.writer import LogWriter, Views, to_heads
 
 HEAD: Final = ("partition", "old_pos", "owner_epoch", "next_pos", "last_recorded_at", "merkle_frontier")
 FIRST_OF_EVENT: Final = len(HEAD) + 1
@@ -44,13 +45,29 @@ Parameters = Callable[[Record], Sequence[Any]]
 
 class AtOnce(LogWriter):
     """`views` are further parts of the statement, with `parameters` from FIRST_OF_VIEWS on; each writes only what it takes from `moved`,
-    which is empty where the head has not moved."""
+    which is empty where the head has not moved.
+
+    Several processes may write it: each from `locked`, and without as long as nobody else does. Nobody claims it, and nobody is fenced for good."""
 
     def __init__(self, pool: Any, partition: int, clock: Clock, views: Sequence[str], parameters: Parameters) -> None:
         super().__init__(pool, [partition], clock)
         self._views = views
         self._parameters = parameters
         self._connection: Any = None
+
+    @asynccontextmanager
+    async def locked(self) -> AsyncIterator[bool]:
+        """Whether the head stands where this process left it. Others who write wait until what is appended meanwhile is committed.
+
+        Raises what the driver does: then nothing is known to be written."""
+        connection, left = await self._held(), self.heads
+        try:
+            async with connection.transaction():
+                self.heads = to_heads(await lock(self._pool, connection, self.partitions))
+                yield self.heads == left
+        except BaseException:
+            await self._give_back()
+            raise
 
     async def close(self) -> None:
         """Gives the connection back to the pool, which can't be closed before."""
@@ -71,8 +88,7 @@ class AtOnce(LogWriter):
             await self._give_back()
             raise
         if edition is None:
-            WRITERS_FENCED.inc()
-            raise Fenced("another writer has taken over this partition")
+            raise Fenced("another writer has moved the head of this partition")
         placed.heads[partition] = msgspec.structs.replace(head, edition=edition)
 
     async def _held(self) -> Any:

@@ -16,21 +16,30 @@ PATIENCE_S = 6.0  # for what still commits; longer than a transaction may idle (
 log = logger("takeover")
 
 
+TAKEN = "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[]) RETURNING *"
+LOCKED = "SELECT * FROM partition_heads WHERE partition = ANY($1::int4[]) FOR UPDATE"
+
+
 async def take_over(pool: Any, partitions: list[int]) -> list[Any]:
     """The rows of the heads, with an owner epoch of our own. Ends the sessions that keep them from us for PATIENCE_S."""
     async with pool.acquire() as connection:
-        taking = asyncio.create_task(
-            connection.fetch(
-                "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = ANY($1::int4[]) RETURNING *", partitions
-            )
-        )
-        try:
-            while not (await asyncio.wait({taking}, timeout=PATIENCE_S))[0]:
-                await _end_holders(pool, connection.get_server_pid())
-            rows: list[Any] = taking.result()
-            return rows
-        finally:
-            await end([taking])
+        return await _patiently(pool, connection, TAKEN, partitions)
+
+
+async def lock(pool: Any, connection: Any, partitions: list[int]) -> list[Any]:
+    """The rows of the heads, which nobody else moves until the connection's transaction ends. Ends sessions as `take_over` does."""
+    return await _patiently(pool, connection, LOCKED, partitions)
+
+
+async def _patiently(pool: Any, connection: Any, statement: str, partitions: list[int]) -> list[Any]:
+    taking = asyncio.create_task(connection.fetch(statement, partitions))
+    try:
+        while not (await asyncio.wait({taking}, timeout=PATIENCE_S))[0]:
+            await _end_holders(pool, connection.get_server_pid())
+        rows: list[Any] = taking.result()
+        return rows
+    finally:
+        await end([taking])
 
 
 async def _end_holders(pool: Any, waiting_pid: int) -> None:

@@ -97,7 +97,7 @@ class LogWriter:
         rows = await take_over(self._pool, self.partitions)
         if len(rows) != len(self.partitions):
             raise WrongState(f"the log has {len(rows)} of the {len(self.partitions)} partitions", reason="PARTITIONS_DIFFER")
-        self.heads = _to_heads(rows)
+        self.heads = to_heads(rows)
         self._newest.clear()
         return self.heads
 
@@ -228,10 +228,10 @@ class LogWriter:
         return True
 
     async def _read_heads(self) -> dict[int, Head]:
-        return _to_heads(await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[])", self.partitions))
+        return to_heads(await self._pool.fetch("SELECT * FROM partition_heads WHERE partition = ANY($1::int4[])", self.partitions))
 
 
-def _to_heads(rows: Any) -> dict[int, Head]:
+def to_heads(rows: Any) -> dict[int, Head]:
     heads = {row["partition"]: _to_head(row) for row in rows}
     return dict(sorted(heads.items()))
 

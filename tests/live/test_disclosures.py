@@ -15,12 +15,14 @@ from c360.profile.v1 import profile_pb2 as pb
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from services.profile.domain.disclosure import Disclosure, Given, unpacked
+from services.profile.tables.disclosures import DisclosureLog
 from services.stack.stack import Stack
 from shared.events.disclosures import DisclosuresRecorded, Terms
-from shared.ids import to_text
+from shared.ids import id_maker, to_text
 from shared.instants import from_timestamp, now_us
 from shared.log.merkle import root_of_leaves
 from shared.rpc.errors import reason_of
+from shared.store.pool import open_pool
 from tests.live.inside import Inside, erased, founded, identified, merged
 from tests.live.test_ready import EMAIL, Shown
 from tests.properties.people_read import overlay
@@ -102,6 +104,37 @@ async def test_nodes_of_the_tree_are_kept_with_the_event_that_completes_them(sho
     nodes = await admin.fetch("SELECT height, number, hash FROM disclosures.merkle_nodes")
     await admin.close()
     assert [tuple(node) for node in nodes] == [(8, 0, root_of_leaves(row["leaf"] for row in leaves))]
+
+
+async def test_several_processes_write_the_log_at_once_and_nothing_is_lost_or_refused(shown: Shown, servers: Stack) -> None:
+    """As many as a node of the tree has, and some more; none of them waits for another one's lease."""
+    terms, pool = (
+        Terms("GetProfile", "news", 1, bytes(32), "consent", "permit"),
+        await open_pool(disclosures_of(servers), "disclosures"),
+    )
+    logs = [
+        shown.inside.disclosures.log,
+        DisclosureLog(pool, now_us, id_maker(now_us)),
+        DisclosureLog(pool, now_us, id_maker(now_us)),
+    ]
+
+    async def write(number: int, log: DisclosureLog) -> None:
+        for read in range(90):
+            await log.write([Disclosure(Given(terms, (shown.stream,)), f"{number}/{read}", read)])
+
+    await asyncio.gather(*(write(number, log) for number, log in enumerate(logs)))
+    assert {one.caller for one in await who_read(shown)} == {f"{number}/{read}" for number in range(3) for read in range(90)}
+    rows = await pool.fetch("SELECT pos, version, leaf, recorded_at FROM events ORDER BY pos")
+    assert [(row["pos"], row["version"]) for row in rows] == [(number, number + 1) for number in range(270)]
+    assert len({row["recorded_at"] for row in rows}) == 270
+    [node] = await pool.fetch("SELECT hash FROM merkle_nodes")
+    assert node["hash"] == root_of_leaves(row["leaf"] for row in rows[:256])
+    await asyncio.gather(*(log.close() for log in logs))
+    await pool.close()
+
+
+def disclosures_of(servers: Stack) -> str:
+    return servers.environment_of("profile")["C360_DATABASE_URL"]
 
 
 async def test_a_refusal_is_told_with_its_reason_and_what_it_rests_on(shown: Shown) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 from services.profile.domain.disclosure import Disclosure, packed
 from shared import faults
 from shared.errors import Fenced, Unavailable
-from shared.events.catalogue import make_entry
+from shared.events.catalogue import Entry, make_entry
 from shared.events.disclosures import DISCLOSURES_RECORDED, DISCLOSURES_STREAM, DisclosuresRecorded
 from shared.ids import NewId
 from shared.instants import Clock
@@ -19,7 +19,6 @@ from shared.log.records import COLUMNS, Record, to_record
 from shared.store.pool import STORE_ERRORS
 
 PARTITION: Final = 0  # the only one
-TRIES: Final = 5  # of a unit, each after another process has written: it takes some milliseconds to claim, and as many to write
 NOTHING: Final = DisclosuresRecorded(callers=(), terms=(), given=(), reads=())
 VIEWS: Final = [
     f"{name} AS (INSERT INTO {table} SELECT one, $2 FROM moved, unnest(${place}::bytea[]) AS one)"  # noqa: S608
@@ -28,42 +27,48 @@ VIEWS: Final = [
 
 
 class DisclosureLog:
-    """`pool`'s search path names its schema. Several processes may write it: what each writes follows from nothing that is there, so
-    whoever was fenced claims again."""
+    """`pool`'s search path names its schema. Several processes may write it: what each writes follows from nothing that is there. Who is
+    alone appends by one statement; whoever was overtaken waits for its turn, until it is alone again."""
 
     def __init__(self, pool: Any, clock: Clock, new_id: NewId) -> None:
         self._pool = pool
         self._clock = clock
         self._new_id = new_id
         self._writer = AtOnce(pool, PARTITION, clock, VIEWS, self._indexed)
-        self._claimed = False
+        self._alone = False
         self._under_way = NOTHING
 
     async def write(self, disclosures: Sequence[Disclosure]) -> None:
         """One unit at a time. Raises Unavailable (DISCLOSURE_NOT_RECORDED)."""
         event, event_id, now = packed(disclosures), self._new_id(), self._clock()
         faults.reach(faults.BEFORE_DISCLOSURES)
-        for _ in range(TRIES):
-            try:
-                await self._append(event, event_id, now)
-            except Fenced:
-                self._claimed = False
-            except STORE_ERRORS:
-                self._claimed = False
-                break
-            else:
-                faults.reach(faults.AFTER_DISCLOSURES)
-                return
-        raise Unavailable("what is read can't be written down at this moment; try again", reason="DISCLOSURE_NOT_RECORDED")
+        try:
+            await self._append(event, make_entry(DISCLOSURES_RECORDED, DISCLOSURES_STREAM, event_id, now, event))
+        except STORE_ERRORS:
+            self._alone = False
+            raise Unavailable(
+                "what is read can't be written down at this moment; try again", reason="DISCLOSURE_NOT_RECORDED"
+            ) from None
+        faults.reach(faults.AFTER_DISCLOSURES)
 
-    async def _append(self, event: DisclosuresRecorded, event_id: bytes, now: int) -> None:
-        if not self._claimed:
-            await self._writer.claim()
-            self._claimed = True
-        entry = make_entry(DISCLOSURES_RECORDED, DISCLOSURES_STREAM, event_id, now, event)
+    async def _append(self, event: DisclosuresRecorded, entry: Entry) -> None:
         self._under_way = event
+        if self._alone:
+            self._alone = await self._append_next(entry)
+            if self._alone:
+                return
+        async with self._writer.locked() as alone:
+            await self._append_next(entry)
+        self._alone = alone
+
+    async def _append_next(self, entry: Entry) -> bool:
+        """False, and nothing is written, where another process has written meanwhile."""
         version = self._writer.heads[PARTITION].next_pos + 1  # there is one stream
-        await self._writer.append([Versioned(PARTITION, version, entry)], {})
+        try:
+            await self._writer.append([Versioned(PARTITION, version, entry)], {})
+        except Fenced:
+            return False
+        return True
 
     async def close(self) -> None:
         """When nothing is written any more; its pool can be closed afterwards."""
