@@ -15,6 +15,7 @@ from c360.profile.v1.profile_pb2_grpc import add_ProfileServiceServicer_to_serve
 from c360.profile.v1.rules_pb2_grpc import add_ProfileRulesServiceServicer_to_server
 from c360.profile.v1.segment_pb2_grpc import add_SegmentServiceServicer_to_server
 from c360.profile.v1.watch_pb2_grpc import add_WatchServiceServicer_to_server
+from nats.aio.client import Client
 
 from services.profile.api.disclosing import ReadyReads, answering
 from services.profile.api.disclosures import SERVICE_NAME as DISCLOSURES
@@ -30,26 +31,27 @@ from services.profile.api.rules import SERVICE_NAME as RULES
 from services.profile.api.rules import ProfileRulesApi
 from services.profile.api.segments import SegmentApi
 from services.profile.api.watch import WatchApi
-from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
+from services.profile.composing_disclosures import Disclosures, compose_disclosures
+from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.follow import follow_customers
 from services.profile.http import again
 from services.profile.http.answers import ReaderProtocol
 from services.profile.http.disclosing import record_key
 from services.profile.http.door import ProfileDoor, make_app
 from services.profile.replay import Replayer
+from services.profile.standing_by import ANSWERED, stand_by
 from services.profile.tables.editions import watch
 from shared import bus
 from shared.access_tokens import TokenFile
 from shared.bus.callers import follow_callers
 from shared.bus.destructions import heed
 from shared.bus.purging import answer
+from shared.bus.settling import answer_settling
 from shared.http.server import HttpServer
 from shared.http.tls import tls_of
 from shared.ids import id_maker
 from shared.instants import now_us
-from shared.log import LogReader
 from shared.log.ownership import open_ownership
-from shared.log.standby import StandbyReads, committed
 from shared.process import Stop, keep_going, run_service, until_stopped
 from shared.rpc import RpcServer
 from shared.rpc.log import log_of, serve_logs
@@ -58,6 +60,7 @@ from shared.rpc.parked import ParkedApi
 from shared.rpc.security import secure
 from shared.store.pool import open_pool
 from shared.vault import FileKeyring, Vault
+from shared.waiting import end
 
 
 async def serve(settings: ProfileSettings, stop: Stop) -> None:
@@ -68,8 +71,8 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
     vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "profile", settings.nats_replicas, settings.nats_ca)
     disclosed_pool = await open_pool(settings.database_url, "disclosures")
-    parts = compose(settings, pool, vault, client)
-    standby = await _read_from_standby(settings, parts, pool)
+    standby = await open_pool(settings.read_database_url, "profile", waits=False) if settings.read_database_url else None
+    parts = compose(settings, pool, vault, client, standby=standby)
     disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
     replayer = Replayer(settings.database_url, vault, settings.partitions)
     answer_calls(server, parts, disclosures, replayer, vault.lookup_key)
@@ -86,12 +89,17 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
 
     ownership = await open_ownership(settings.database_url, "profile", settings.replica_name)
 
-    async def own() -> None:
-        await ownership.take()
-        await parts.rulebook.load()  # before anything is served by it
-
-    await server.start_standing_by(own)
+    lasting = [
+        asyncio.create_task(work)
+        for work in (
+            heed(client, vault, parts.on_destroyed, parts.held.clear),
+            keep_going("notice another edition", lambda: watch(pool, parts.on_replaced)),
+            keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
+            parts.lease.run(),
+        )
+    ]
     try:
+        await server.start_standing_by(lambda: stand_by(ownership, server, client, pool, parts, disclosures.disclosed), ANSWERED)
         await until_stopped(
             stop,
             lambda: _close(server, doors),
@@ -104,32 +112,30 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
             keep_going("keep memberships", parts.keeper.run),
             keep_going("keep memberships of who takes long", parts.keeper.late.run),
             *(keep_going(f"sign checkpoints of {log.log}", log.checkpoints.run, server.halt) for log in logs),
-            keep_going("follow the callers", lambda: follow_callers(client, server.callers), server.halt),
-            heed(client, vault, parts.on_destroyed, parts.held.clear),
+            *(_going_on(task) for task in lasting),
             keep_going("answer about erasures", lambda: answer(client, "profile", parts.purger.report)),
-            keep_going("notice another edition", lambda: watch(pool, parts.on_replaced)),
-            parts.lease.run(),
+            keep_going("promise what is known", lambda: _promise(client, parts)),
             *(notice.run() for notice in parts.notices),
             ownership.keep(),
         )
     finally:
+        await end(lasting)
         await parts.lease.leave()
         await ownership.give_up()
         replayer.close()
         await client.close()
         await disclosures.log.close()
-        await asyncio.gather(pool.close(), disclosed_pool.close(), vault_pool.close(), *(one.close() for one in standby))
+        pools = (pool, disclosed_pool, vault_pool, *([standby] if standby else []))
+        await asyncio.gather(*(one.close() for one in pools))
 
 
-async def _read_from_standby(settings: ProfileSettings, parts: Parts, primary: Any) -> list[Any]:
-    """Its pool, if there is one. What goes through the log for a long time is read there, as far as the standby has it."""
-    if not settings.read_database_url:
-        return []
-    pool = await open_pool(settings.read_database_url, "profile", waits=False)
-    reader = LogReader(StandbyReads(primary, pool, lambda: committed(parts.recorder.writer.heads)))
-    parts.exports.read_from(reader)
-    parts.changes.read_from(reader)
-    return [pool]
+async def _going_on(task: asyncio.Task[Any]) -> None:
+    """With what was begun while this process stood by, and mustn't stop in between: of destroyed keys it is told once."""
+    await task
+
+
+async def _promise(client: Client, parts: Parts) -> None:
+    await answer_settling(client, "profile", parts.recorder.writer.settle, lambda: parts.recorder.writer.heads)
 
 
 def _open_http(settings: ProfileSettings, parts: Parts, disclosures: Disclosures, keyring: FileKeyring) -> list[HttpServer]:

@@ -66,7 +66,7 @@ class Profiles:
         self._purposes = purposes
         self._vault = vault
         self.permission = Permission(decisions, lease_holds, clock)
-        self._settle = settle
+        self.settle = settle
         self._clock = clock
         self._partitions = partitions
 
@@ -279,16 +279,16 @@ class Profiles:
 
     async def settled(self, instant: Instant) -> Instant:
         """The same at any later time: what is known by then, if need be by now, stays the same."""
-        return Instant(instant.valid_at, await self._settle(instant.known_at))
+        return Instant(instant.valid_at, await self.settle(instant.known_at))
 
     async def _settled(self, instant: Instant) -> int:
-        return instant.known_at if instant.known_at == END_OF_TIME else await self._settle(instant.known_at)
+        return instant.known_at if instant.known_at == END_OF_TIME else await self.settle(instant.known_at)
 
     async def members(self, customer: bytes, known_at: int) -> tuple[list[bytes], int]:
         """Streams that were one customer as known then, and the instant that this is known of. Raises NotFound (CUSTOMER_UNKNOWN)."""
         if known_at == END_OF_TIME:
             return list(await self._cluster(customer, self._states.get)), known_at
-        settled = await self._settle(known_at)
+        settled = await self.settle(known_at)
         history = self.history.of(self.in_force.keeping)  # merges are the same by all rules
         return list(await self._cluster(customer, lambda streams: history.states(streams, settled), self.states_now)), settled
 

@@ -1,15 +1,13 @@
 """Makes and wires what the profile service is made of. Opens nothing and starts nothing; tests call it too."""
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from nats.aio.client import Client
 
 from services.profile.activating import Activator
-from services.profile.all_reads import AllReads
 from services.profile.app import Profiles
 from services.profile.batches import Batches
 from services.profile.beginnings import Beginnings
@@ -18,17 +16,13 @@ from services.profile.cache import Load, LoadingCache
 from services.profile.changes import Changes
 from services.profile.choosing import Chooser
 from services.profile.differences import Differences
-from services.profile.disclosed import Disclosed
-from services.profile.disclosing import Disclosing
 from services.profile.domain.decided import KnownDecision
 from services.profile.domain.state import Held
 from services.profile.explaining import Explaining
 from services.profile.exports import Exports
-from services.profile.exposures import Exposures, Source
 from services.profile.follow import ConsentFollower
-from services.profile.found_again import FoundAgain
 from services.profile.hub import Hub
-from services.profile.judging_again import JudgingAgain
+from services.profile.keeping_up import KeepingUp
 from services.profile.lapses import Lapses
 from services.profile.listed import Listed
 from services.profile.memberships import Keeper
@@ -38,20 +32,17 @@ from services.profile.origins import Origins
 from services.profile.owners import Owners
 from services.profile.past_members import PastMembers
 from services.profile.pauses import Pauses
-from services.profile.permission import Permission
-from services.profile.policies import Policies
 from services.profile.purging import Purger
 from services.profile.ready import ReadyAnswers
 from services.profile.record import Recorder
-from services.profile.rederiving import Answer, Rederiving
 from services.profile.sides import Sides
 from services.profile.simulating import Simulation
 from services.profile.snapshotting import Snapshotter
 from services.profile.standings import Standings
 from services.profile.steady import Steady
 from services.profile.sweep import Sweep
+from services.profile.tables.committed import Committed
 from services.profile.tables.consents import Consents
-from services.profile.tables.disclosures import DisclosureLog
 from services.profile.tables.history import History
 from services.profile.tables.identifiers import Identifiers
 from services.profile.tables.memberships import Memberships
@@ -61,17 +52,16 @@ from services.profile.tables.rulebook import Rulebook
 from services.profile.tables.snapshots import SNAPSHOT_EVERY, Snapshots
 from services.profile.tables.states import States, memory_bytes
 from services.profile.timelines import Timelines
-from services.profile.trails import Trails
 from services.profile.visibility import Visibility
 from services.profile.walking import Walks
 from services.profile.watches import Watches
-from services.profile.who_read import WhoRead
 from shared.bus.enforcement import Lease
 from shared.config import Settings
 from shared.events.consent import PurposeDefined
 from shared.ids import id_maker, to_text
 from shared.instants import now_us
 from shared.log import LogReader, LogWriter, Record
+from shared.log.standby import StandbyReads, committed
 from shared.parked import ParkedTable
 from shared.poison import Run
 from shared.positions import Progress
@@ -85,7 +75,7 @@ class ProfileSettings(Settings, frozen=True, kw_only=True):
     grpc_address: str = "127.0.0.1:50053"
     http_address: str = "127.0.0.1:8081"
     access_tokens_file: str = ""  # empty: there is no HTTP door
-    read_database_url: str = ""  # of a standby that exports and changes may be read from; empty: there is none
+    read_database_url: str = ""  # of a standby that the past, exports and changes may be read from; empty: there is none
     metrics_address: str = "127.0.0.1:9103"
 
 
@@ -108,6 +98,7 @@ class Parts:
     notices: Sequence[Notices]
     lease: Lease
     consent: ConsentFollower
+    keeping_up: KeepingUp
     profiles: Profiles
     ready: ReadyAnswers
     batches: Batches
@@ -130,51 +121,6 @@ class Parts:
         """Their keys are gone."""
         self.held.drop(owners)
         self.hub.changed(owners)
-
-
-@dataclass(frozen=True, slots=True)
-class Disclosures:
-    """What writes down what is read, and its log."""
-
-    disclosing: Disclosing
-    disclosed: Disclosed
-    log: DisclosureLog
-    who_read: WhoRead
-    exposures: Exposures
-    policies: Policies
-    rederive: Callable[[Answer, Answer], Rederiving]  # with what makes answers at the edges, gRPC's first
-
-
-def compose_disclosures(settings: ProfileSettings, parts: Parts, pool: Any, disclosed: Any) -> Disclosures:
-    """`disclosed` is a pool whose search path names the schema of disclosures."""
-    log, decisions = DisclosureLog(disclosed, now_us, id_maker(now_us)), parts.profiles.permission.decisions
-    disclosing = Disclosing(log.write, now_us)
-
-    def consent_known() -> int:
-        return parts.progress.applied("consent")
-
-    who_read, consents, reader = WhoRead(log, parts.held), Consents(pool, settings.partitions), LogReader(pool)
-    all_reads = AllReads(log, LogReader(disclosed))
-    found_again = FoundAgain(parts.profiles, consents, reader, settings.partitions)
-    judging = JudgingAgain(Trails(reader, settings.partitions), consents)
-    unkept = Permission(LoadingCache(consents.decisions, 0), parts.profiles.permission.lease_holds, now_us)
-    everybody = Source(LoadingCache(parts.states.load, 0), unkept.decisions)
-    return Disclosures(
-        disclosing=disclosing,
-        disclosed=Disclosed(
-            disclosing,
-            parts.profiles.still_permits,
-            lambda: parts.ready.changes,
-            parts.ready.overtook,
-            consent_known,
-            settings.partitions,
-        ),
-        log=log,
-        who_read=who_read,
-        exposures=Exposures(who_read, judging.purpose, Source(parts.held, decisions), all_reads, everybody),
-        policies=Policies(all_reads, judging, consents),
-        rederive=partial(Rederiving, parts.profiles, consents, found_again, reader, judging),
-    )
 
 
 def _history(reader: LogReader, vault: Vault, pool: Any, partitions: int, every: int) -> History:
@@ -209,33 +155,57 @@ def _ready(profiles: Profiles, progress: Progress, *caches: LoadingCache[Any, An
     return ready, Steady(lambda: ready.changes, ready.overtook, lambda: progress.applied("consent"))
 
 
-def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY) -> Parts:
-    """`pool`'s search path names profile's schema."""
-    partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
-    identifiers, consents, members = Identifiers(pool, partitions), Consents(pool, partitions), Memberships(pool)
-    history = _history(reader, vault, pool, partitions, snapshot_every)
-    rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
-    states = States(pool, vault, history, rulebook, partitions)
-    held, decisions = _cached(states), LoadingCache(_applied(consents, progress), CACHED_IDENTIFIERS, name="decisions")
-    owners, purposes, past = Owners(identifiers, CACHED_IDENTIFIERS), dict[str, PurposeDefined](), _past(history, held, rulebook)
-    writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
-    notices = [Notices(client, reader, partition) for partition in writer.partitions]
-
+def _forgetting(held: LoadingCache[bytes, Held], owners: Owners, hub: Hub, look: Callable[[], None]) -> Callable[[], None]:
     def on_replaced() -> None:
         held.clear()
         owners.clear()
         hub.everything_changed()
-        activator.look()
+        look()
 
+    return on_replaced
+
+
+def _telling(hub: Hub, notices: Sequence[Notices]) -> Callable[[Sequence[Record]], None]:
     def on_changed(records: Sequence[Record]) -> None:
         hub.changed({record.entry.stream for record in records})
         for partition in {record.partition for record in records}:
             notices[partition].tell()
 
+    return on_changed
+
+
+def _reader_of(primary: Any, standby: Any, known: Callable[[], Mapping[int, int]]) -> LogReader:
+    """Of a standby, where there is one, as far as it has what is known here: next positions by partition."""
+    return LogReader(StandbyReads(primary, standby, known) if standby else primary)
+
+
+def compose(
+    settings: ProfileSettings, pool: Any, vault: Vault, client: Client, snapshot_every: int = SNAPSHOT_EVERY, standby: Any = None
+) -> Parts:
+    """`pool`'s search path names profile's schema; so does `standby`'s, of which the past is read, and what goes through the log."""
+    partitions, progress, hub, reader = settings.partitions, Progress(), Hub(), LogReader(pool)
+    asked = _reader_of(pool, standby, lambda: committed(writer.heads) or keeping_up.next_positions)
+    identifiers, consents, members = Identifiers(pool, partitions), Consents(pool, partitions), Memberships(pool)
+    history = _history(reader, vault, pool, partitions, snapshot_every)
+    rulebook, run, snapshotter = Rulebook(reader, partitions), Run(settings.poison_run_limit), Snapshotter(history, vault)
+    states = States(pool, vault, history, rulebook, partitions)
+    held, decisions = _cached(states), LoadingCache(_applied(consents, progress), CACHED_IDENTIFIERS, name="decisions")
+    owners, purposes, past = (
+        Owners(identifiers, CACHED_IDENTIFIERS),
+        dict[str, PurposeDefined](),
+        _past(_history(asked, vault, pool, partitions, snapshot_every), held, rulebook),
+    )
+    writer, parked = LogWriter(pool, range(partitions), now_us), ParkedTable(pool, now_us)
+    notices = [Notices(client, reader, partition) for partition in writer.partitions]
+    on_replaced = _forgetting(held, owners, hub, lambda: activator.look())  # noqa: PLW0108 (it is made below)
+    on_changed = _telling(hub, notices)
     lease = Lease(client, to_text(id_maker(now_us)()), lambda: progress.applied("consent"), time.monotonic)
     chooser = Chooser(rulebook, decisions, vault.lookup_key, now_us)
     profiles = Profiles(past, chooser, owners, held, decisions, purposes, vault, lease.holds, writer.settle, now_us, partitions)
     ready, steady = _ready(profiles, progress, held, decisions, owners.cache)
+    consent = ConsentFollower(consents, purposes, decisions, progress, lease, hub, identifiers)
+    followed = Committed(pool, partitions), consents, rulebook
+    keeping_up = KeepingUp(*followed, held, owners, decisions, progress, consent.learn, lease.renew)
     visibility, new_rules = Visibility(profiles, states, steady), NewRules(states, history, chooser, rulebook)
     told = (on_changed, on_replaced, snapshotter)
     recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)
@@ -258,17 +228,18 @@ def compose(settings: ProfileSettings, pool: Any, vault: Vault, client: Client, 
         on_replaced=on_replaced,
         notices=notices,
         lease=lease,
-        consent=ConsentFollower(consents, purposes, decisions, progress, lease, hub, identifiers),
+        consent=consent,
+        keeping_up=keeping_up,
         profiles=profiles,
         ready=ready,
         batches=batches,
         watches=Watches(profiles, batches, scans, consents, identifiers, members, reader, progress, hub, ready, now_us, partitions),
-        timelines=Timelines(profiles, reader, vault, partitions),
-        differences=Differences(profiles, chooser, history, Sides(chooser, decisions), vault),
-        walks=Walks(profiles, chooser, past, Sides(chooser, decisions), reader, vault, partitions, Pauses(held.watch)),
-        exports=Exports(visibility, reader, vault, writer.settle, partitions),
+        timelines=Timelines(profiles, asked, vault, partitions),
+        differences=Differences(profiles, chooser, past, Sides(chooser, decisions), vault),
+        walks=Walks(profiles, chooser, past, Sides(chooser, decisions), asked, vault, partitions, Pauses(held.watch)),
+        exports=Exports(visibility, asked, vault, writer.settle, partitions),
         origins=Origins(reader, partitions),
-        changes=Changes(visibility, lambda: Sweep(history, chooser), new_rules, reader, vault, writer.settle, partitions),
+        changes=Changes(visibility, lambda: Sweep(history, chooser), new_rules, asked, vault, writer.settle, partitions),
         lapses=Lapses(visibility, states, history, rulebook, Sides(chooser, decisions), reader, writer.settle, partitions),
         purger=Purger(pool, reader, held, vault, progress, partitions),
         keeper=Keeper(pool, standings, beginnings, rulebook, progress, hub, partitions, now_us, lambda: activator.is_folding),

@@ -73,6 +73,10 @@ class Disclosed:
                     await self.refuse(call, reading, reading.purpose, members, refusal)
                 raise
 
+    def confirm_by(self, confirm: Callable[[], Awaitable[None]]) -> None:
+        """By whom it is known, once an answer is made, whether something that it was made from has changed."""
+        self._steady.confirm = confirm
+
     async def steady(self, work: Callable[[], Awaitable[T]]) -> T:
         """As `Steady.of`; whether it is permitted is asked again of what was overtaken each time."""
         return await self._steady.of(work)

@@ -67,7 +67,7 @@ class ConsentFollower:
 
     async def follow(self, client: Any) -> None:
         consumed = await self._consents.consumed()
-        self._learn(await self._consents.purposes())
+        self.learn(await self._consents.purposes())
         self._decisions.clear()
         self._progress.advance("consent", consumed - 1)
         self._lease.renew()
@@ -84,7 +84,7 @@ class ConsentFollower:
         purposes = [event for event in known if isinstance(event, PurposeDefined)]
         decisions = [event for event in known if isinstance(event, KnownDecision)]
         await self._consents.apply(purposes, decisions, sequence)
-        self._learn({purpose.name: purpose for purpose in purposes})
+        self.learn({purpose.name: purpose for purpose in purposes})
         self._decisions.drop({decision.identifier_hash for decision in decisions})
         self._progress.advance("consent", sequence - 1)
         self._lease.renew()
@@ -98,7 +98,8 @@ class ConsentFollower:
         hashes = {decision.identifier_hash for decision in decisions}
         self._hub.changed(set((await self._identifiers.customers_of(hashes)).values()) if self._hub.is_watched else ())
 
-    def _learn(self, purposes: dict[str, PurposeDefined]) -> None:
+    def learn(self, purposes: dict[str, PurposeDefined]) -> None:
+        """Those of a name that is known are newer."""
         self._purposes.update(purposes)
         if self._purposes:
             self.informed.set()

@@ -10,6 +10,10 @@ TRIES: Final = 8  # to make an answer while others write: each takes some millis
 T = TypeVar("T")
 
 
+async def known() -> None:
+    """Whoever writes the log knows what is committed."""
+
+
 class Steady:
     """`changes` counts what could change an answer, `overtook` says whether it changed any of some keys since then. `consent_known`: up to where
     decisions are known."""
@@ -20,6 +24,7 @@ class Steady:
         self._changes = changes
         self._overtook = overtook
         self._consent_known = consent_known
+        self.confirm: Callable[[], Awaitable[None]] = known  # afterwards all is known that was committed before
 
     async def of(self, work: Callable[[], Awaitable[T]]) -> T:
         """What is made, or refused. If the last try is overtaken too, it says only that it knew of what was decided before it began."""
@@ -30,6 +35,7 @@ class Steady:
                     made.append(await work())
                 except (NotPermitted, WrongState, Unavailable) as refused:
                     refusal = refused
+                await self.confirm()
                 changed = self._overtook(since, reading.keys)
                 reading.overtaken, reading.unsteady = changed and left > 0, changed
                 reading.consent_known = known if changed else self._consent_known()
@@ -49,6 +55,7 @@ class Steady:
             since, known = self._changes(), self._consent_known()
             with noted() as reading:
                 made = await work(wanted)
+                await self.confirm()
                 again = self._overtaken(since, reading, wanted) if self._overtook(since, reading.keys) else set[bytes]()
                 for one in wanted:
                     reading.took(one, known if one in again else self._consent_known())

@@ -15,7 +15,8 @@ from nats.aio.client import Client
 
 from services.profile.__main__ import answer_calls
 from services.profile.api.disclosing import WatchDisclosures
-from services.profile.composition import Disclosures, Parts, ProfileSettings, compose, compose_disclosures
+from services.profile.composing_disclosures import Disclosures, compose_disclosures
+from services.profile.composition import Parts, ProfileSettings, compose
 from services.profile.disclosing import Call
 from services.profile.replay import Replayer
 from services.profile.tables.snapshots import SNAPSHOT_EVERY
@@ -71,24 +72,33 @@ class Inside:
         self._consent_sequence = itertools.count(1)
 
     @staticmethod
-    async def open(servers: Stack, snapshot_every: int = SNAPSHOT_EVERY) -> "Inside":
+    async def open(servers: Stack, snapshot_every: int = SNAPSHOT_EVERY, standby_url: str = "") -> "Inside":
         admin = await asyncpg.connect(servers.admin_url.rsplit("/", 1)[0] + "/c360")
         await empty_log(admin, "profile")
         await empty_log(admin, "disclosures")
         await admin.close()
+        inside = await Inside.beside(servers, snapshot_every, standby_url)
+        await inside.parts.recorder.load()
+        return inside
+
+    @staticmethod
+    async def beside(servers: Stack, snapshot_every: int = SNAPSHOT_EVERY, standby_url: str = "") -> "Inside":
+        """Another process, which doesn't own the log."""
         settings = read_settings(ProfileSettings, servers.environment_of("profile"))
         pool = await open_pool(settings.database_url, "profile")
         vault_pool = await open_pool(servers.environment_of("identity")["C360_VAULT_URL"], "vault")  # whose role makes keys
         vault = Vault(vault_pool, FileKeyring(Path(settings.keyring_file)))
         client = await bus.connect(settings.nats_url, "test")
-        parts, server = compose(settings, pool, vault, client, snapshot_every), RpcServer("127.0.0.1:0")
+        standby = await open_pool(standby_url, "profile", waits=False) if standby_url else None
+        parts, server = compose(settings, pool, vault, client, snapshot_every, standby), RpcServer("127.0.0.1:0")
         disclosed_pool = await open_pool(settings.database_url, "disclosures")
         disclosures = compose_disclosures(settings, parts, pool, disclosed_pool)
         replayer = Replayer(settings.database_url, vault, settings.partitions)
         answer_calls(server, parts, disclosures, replayer, vault.lookup_key)
         await server.start()
-        await parts.recorder.load()
-        return Inside(parts, disclosures, vault, client, server, replayer, (pool, vault_pool, disclosed_pool))
+        return Inside(
+            parts, disclosures, vault, client, server, replayer, (pool, vault_pool, disclosed_pool, *([standby] if standby else []))
+        )
 
     async def close(self) -> None:
         await self.channel.close()

@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 from services.profile.__main__ import _open_http
 from services.profile.app import Profiles
 from services.profile.belonging import Belongings
-from services.profile.composition import Disclosures, Parts, ProfileSettings
+from services.profile.composing_disclosures import Disclosures
+from services.profile.composition import Parts, ProfileSettings
 from services.profile.http import door as bounds
 from services.profile.http.answers import ReaderProtocol
 from services.profile.http.door import ProfileDoor

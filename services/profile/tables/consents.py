@@ -46,6 +46,13 @@ class Consents:
         rows = await self._pool.fetch("SELECT purpose FROM purposes ORDER BY name, version")
         return {purpose.name: purpose for purpose in (decode_purpose(row["purpose"]) for row in rows)}
 
+    async def defined_after(self, position: int, last: int) -> list[PurposeDefined]:
+        """Behind a position of the consent log, up to `last`; of each the newest comes last."""
+        rows = await self._pool.fetch(
+            "SELECT purpose FROM purposes WHERE pos > $1 AND pos <= $2 ORDER BY name, version", position, last
+        )
+        return [decode_purpose(row["purpose"]) for row in rows]
+
     async def purpose(self, name: str, version: int) -> PurposeDefined | None:
         row = await self._pool.fetchrow("SELECT purpose FROM purposes WHERE name = $1 AND version = $2", name, version)
         return decode_purpose(row["purpose"]) if row else None
