@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from services.consent.committed import look
 from services.consent.follow import wait_caught_up
-from services.consent.writing import ConsentLog
+from services.consent.writing import CONSENT_PARTITION, ConsentLog
 from shared import health
 from shared.bus.callers import follow_callers
 from shared.bus.settling import AskedOfTheOwner
@@ -40,7 +40,7 @@ async def stand_by(ownership: Ownership, server: RpcServer, client: Client, pool
         keep_going("follow what is committed", lambda: follow_committed(progress, lambda: look(pool, progress))),
         keep_going("become ready to answer checks", become_ready),
     )
-    own, log.settle = log.settle, AskedOfTheOwner(client, "consent", pool).settle
+    own, log.settle = log.settle, AskedOfTheOwner(client, "consent", pool, [CONSENT_PARTITION]).settle
     tasks = [asyncio.create_task(work) for work in beside]
     try:
         await ownership.take()

@@ -82,10 +82,6 @@ class Changes:
         self._partitions = partitions
         self._running = 0
 
-    def read_from(self, reader: LogReader) -> None:
-        """Another way to the same log. What is asked for is settled: bounded by an instant, or by positions before one."""
-        self._reader = reader
-
     async def read(
         self, purpose: PurposeDefined, positions: Mapping[int, int], place: Place | None = None
     ) -> AsyncGenerator[ChangePage, None]:

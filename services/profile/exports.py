@@ -71,10 +71,6 @@ class Exports:
         self._partitions = partitions
         self._running = 0
 
-    def read_from(self, reader: LogReader) -> None:
-        """Another way to the same log. What is asked for is settled: bounded by an instant, or by positions before one."""
-        self._reader = reader
-
     async def read(self, source: str, purpose: PurposeDefined, interval: Interval) -> AsyncGenerator[Page, None]:
         """Raises LimitExceeded (EXPORTS_BUSY), Unavailable, EnvelopeBroken."""
         if self._running >= EXPORTS_AT_MOST:

@@ -28,7 +28,7 @@ ANSWERED: Final = (
 
 async def stand_by(ownership: Ownership, server: RpcServer, client: Client, pool: Any, parts: Parts, disclosed: Disclosed) -> None:
     """Until this process owns the log, and has claimed it: nobody else writes it from there on, and nothing is kept of what was before."""
-    own, asked = parts.profiles.settle, AskedOfTheOwner(client, "profile", pool)
+    own, asked = parts.profiles.settle, AskedOfTheOwner(client, "profile", pool, parts.recorder.writer.partitions)
 
     async def settle(known_at: int) -> int:
         instant = await asked.settle(known_at)

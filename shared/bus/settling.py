@@ -6,7 +6,7 @@ epoch of the heads it owned them, and whoever asks looks afterwards whether that
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -18,6 +18,7 @@ from shared.errors import Unavailable
 from shared.log.writer import Head
 
 ANSWER_S: Final = 2.0  # a unit that is under way has to be committed first
+EPOCH: Final = "SELECT max(owner_epoch) FROM partition_heads WHERE partition = ANY($1::int4[])"
 QUESTIONS_WAITING: Final = 1_000  # more are dropped, and who asked is told to ask again
 
 Settle = Callable[[int], Awaitable[int]]
@@ -53,10 +54,11 @@ async def answer_settling(client: Client, log: str, settle: Settle, heads: Calla
 class AskedOfTheOwner:
     """`settle` of a process that stands by. `pool`'s search path names the schema of the log."""
 
-    def __init__(self, client: Client, log: str, pool: Any) -> None:
+    def __init__(self, client: Client, log: str, pool: Any, partitions: Iterable[int]) -> None:
         self._client = client
         self._subject = _subject(log)
         self._pool = pool
+        self._partitions = list(partitions)
 
     async def settle(self, known_at: int) -> int:
         """As `LogWriter.settle`; what was recorded by then can be read. Raises Unavailable (STANDBY)."""
@@ -65,7 +67,7 @@ class AskedOfTheOwner:
         except BROKER_DOWN:
             raise _nobody() from None
         settled = decode_settled(message.data)
-        if await self._pool.fetchval("SELECT max(owner_epoch) FROM partition_heads") != settled.epoch:
+        if await self._pool.fetchval(EPOCH, self._partitions) != settled.epoch:
             raise _nobody()
         return settled.instant
 
