@@ -1,7 +1,10 @@
-"""Refuses to listen beyond this machine in clear, or for everybody, unless the operator says in so many words that it shall be."""
+"""Refuses to listen beyond this machine in clear, or for everybody, and to talk so to a broker beyond it, unless the operator says in so
+many words that it shall be."""
 
 import ipaddress
+from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from shared.config import ConfigError, Settings, split_address
 
@@ -14,16 +17,30 @@ DOORS: Final = ("grpc_address", "http_address")  # metrics hold no personal data
 def exposed(settings: Settings) -> list[str]:
     """What is open by the operator's own word, for the log. Raises ConfigError naming what has to be set instead."""
     allowed = _words(settings.insecure)
+    missing = [*_doors(settings), *_broker(settings.nats_url)]
+    if refused := [f"{why}, or allow it by C360_INSECURE={word}" for word, why in missing if word not in allowed]:
+        raise ConfigError("this reaches beyond this machine. " + "; ".join(refused))
+    return list(dict.fromkeys(word for word, _ in missing))
+
+
+def _doors(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Which word would allow what is missing there, and what that is."""
     beyond = [name for name in DOORS if _is_beyond(str(getattr(settings, name, "")))]
-    missing = []
     if "grpc_address" in beyond and settings.auth == "none":
-        missing.append((ANONYMOUS, "C360_GRPC_ADDRESS lets in whoever reaches it: set C360_AUTH to jwt or mtls"))
+        yield ANONYMOUS, "C360_GRPC_ADDRESS lets in whoever reaches it: set C360_AUTH to jwt or mtls"
     if beyond and not settings.tls_certificate:
         doors = " and ".join(f"C360_{name.upper()}" for name in beyond)
-        missing.append((CLEARTEXT, f"{doors} would be read on the way: set C360_TLS_CERTIFICATE and C360_TLS_KEY"))
-    if refused := [f"{why}, or allow it by C360_INSECURE={word}" for word, why in missing if word not in allowed]:
-        raise ConfigError("this listens beyond this machine. " + "; ".join(refused))
-    return [word for word, _ in missing]
+        yield CLEARTEXT, f"{doors} would be read on the way: set C360_TLS_CERTIFICATE and C360_TLS_KEY"
+
+
+def _broker(urls: str) -> Iterator[tuple[str, str]]:
+    """As `_doors`. A broker without accounts lets in whoever reaches it; one that is named without an account may be such."""
+    servers = [urlsplit(url) for url in urls.split(",")]
+    beyond = [server for server in servers if _is_beyond_host(server.hostname or "")]
+    if beyond and not servers[0].username:  # it is who we are at each of them
+        yield ANONYMOUS, "C360_NATS_URL names no account, and who needs none there may do all: give it nats://USER:PASSWORD@HOST"
+    if any(server.scheme != "tls" for server in beyond):
+        yield CLEARTEXT, "what goes to C360_NATS_URL would be read on the way: give it tls://"
 
 
 def _words(said: str) -> set[str]:
@@ -34,10 +51,11 @@ def _words(said: str) -> set[str]:
 
 
 def _is_beyond(address: str) -> bool:
+    return bool(address) and _is_beyond_host(split_address(address)[0])
+
+
+def _is_beyond_host(host: str) -> bool:
     """A name other than localhost may become any address."""
-    if not address:
-        return False
-    host, _ = split_address(address)
     try:
         return not ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -51,6 +51,31 @@ def test_the_operator_allows_one_by_its_name_and_it_is_told() -> None:
     assert exposed(Settings(**BASE, **JWT, grpc_address=BEYOND[0], insecure="cleartext,anonymous")) == ["cleartext"]
 
 
+@pytest.mark.parametrize(
+    "url", ["nats://127.0.0.1:4222", "nats://localhost", "nats://[::1]:4222", "nats://127.0.0.1:1,nats://127.0.0.1:2"]
+)
+def test_a_broker_on_this_machine_may_let_in_everybody(url: str) -> None:
+    assert exposed(Settings(**BASE, grpc_address="127.0.0.1:1", nats_url=url)) == []
+
+
+@pytest.mark.parametrize("hosts", ["nats:4222", "10.1.2.3:4222", "127.0.0.1:4222,tls://nats-2:4222"])
+def test_a_broker_beyond_it_is_talked_to_by_an_account_alone(hosts: str) -> None:
+    with pytest.raises(ConfigError, match="C360_NATS_URL names no account") as refused:
+        exposed(Settings(**BASE, grpc_address="127.0.0.1:1", nats_url=f"tls://{hosts}"))
+    assert "cleartext" not in str(refused.value)
+    assert exposed(Settings(**BASE, grpc_address="127.0.0.1:1", nats_url=f"tls://profile:secret@{hosts}")) == []
+    assert exposed(Settings(**BASE, grpc_address="127.0.0.1:1", nats_url=f"tls://{hosts}", insecure="anonymous")) == ["anonymous"]
+
+
+def test_a_broker_beyond_it_is_not_talked_to_in_clear_and_no_password_is_told() -> None:
+    with pytest.raises(ConfigError, match="tls://") as refused:
+        exposed(Settings(**BASE, grpc_address="127.0.0.1:1", nats_url="nats://profile:secret@nats:4222"))
+    assert "secret" not in str(refused.value)
+    assert exposed(Settings(**BASE, grpc_address="127.0.0.1:1", nats_url="nats://p:s@nats:4222", insecure="cleartext")) == [
+        "cleartext"
+    ]
+
+
 @pytest.mark.parametrize("said", ["yes", "all", "true", "cleartext,everything"])
 def test_there_is_no_word_for_all_of_it(said: str) -> None:
     with pytest.raises(ConfigError, match="C360_INSECURE knows anonymous, cleartext"):
