@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from services.cli.endpoints import Service, find_address, find_token
 from services.cli.errors import from_rpc_error
 from shared.health import BY_HEALTH
+from shared.rpc.keepalive import OF_CALLERS
 
 if TYPE_CHECKING:
     import grpc
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 RECEIVE_BYTES_AT_MOST = 64 * 1024 * 1024  # a page of 500 large events passes gRPC's default of 4 MiB
 # Several processes of a service, or a name of several; a service of one address is asked whatever it says of its health.
 SEVERAL = ("ipv4:", "ipv6:", "dns:")
-CHANNEL_OPTIONS = (("grpc.max_receive_message_length", RECEIVE_BYTES_AT_MOST), ("grpc.enable_retries", 0))
+CHANNEL_OPTIONS = (("grpc.max_receive_message_length", RECEIVE_BYTES_AT_MOST), ("grpc.enable_retries", 0), *OF_CALLERS)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from shared.rpc.core.call import Call
 from shared.rpc.core.server import CoreServer
 from shared.rpc.door import Door, Method, method_of
 from shared.rpc.errors import to_status
+from shared.rpc.keepalive import OF_SERVERS
 from shared.rpc.security import Security
 from shared.rpc.standing import Standing
 from shared.telemetry import RPC_SECONDS
@@ -46,6 +47,7 @@ OPTIONS = [
     ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
     ("grpc.max_concurrent_streams", MOST_STREAMS),  # further ones of a connection wait with whoever calls
     ("grpc.so_reuseport", 0),
+    *OF_SERVERS,
 ]
 
 
