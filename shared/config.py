@@ -4,7 +4,7 @@ A field `grpc_address` is read from `C360_GRPC_ADDRESS`, or from the file that `
 """
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
@@ -80,9 +80,10 @@ def read_settings(kind: type[S], environ: Mapping[str, str]) -> S:
     return kind(**{field.name: _convert(field, found[field.name]) for field in fields if field.name in found})
 
 
-def differing(one: S, other: S) -> list[str]:
-    """The variables that say something else. Names alone: what they say may be a password."""
-    return [_variable(name) for name in one.__struct_fields__ if getattr(one, name) != getattr(other, name)]
+def differing(one: S, other: S, without: Collection[str] = ()) -> list[str]:
+    """The variables that say something else, but for these fields. Names alone: what they say may be a password."""
+    fields = (name for name in one.__struct_fields__ if name not in without)
+    return [_variable(name) for name in fields if getattr(one, name) != getattr(other, name)]
 
 
 def _convert(field: msgspec.structs.FieldInfo, value: str) -> Any:

@@ -19,6 +19,7 @@ from shared.config import ConfigError, Settings, differing, read_settings
 from shared.exposure import exposed
 from shared.logs import set_level, start_logging
 from shared.poison import Halted
+from shared.renewal import renew
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.waiting import end
 
@@ -104,15 +105,16 @@ async def _until_stopped(name: str, settings: S, serve: Callable[[S, Stop], Coro
 
 
 def read_again(settings: Settings) -> None:
-    """On SIGHUP. The level of the log changes; of all else that differs from what the service was started with it is told that a
-    restart is needed. Variables of a process don't change, the files that they name do (C360_LOG_LEVEL_FILE)."""
+    """On SIGHUP. The level of the log changes, and the certificate that doors show; of all else that differs from what the service was
+    started with it is told that a restart is needed. Variables of a process don't change, the files that they name do (C360_LOG_LEVEL_FILE)."""
     try:
         now = read_settings(type(settings), os.environ)
+        renewed = renew(settings, now)
     except ConfigError as error:
         log.error("settings can't be read again; nothing is changed", because=str(error))
         return
     set_level(now.log_level)
-    differ = [name for name in differing(settings, now) if name != "C360_LOG_LEVEL"]
+    differ = differing(settings, now, without=("log_level", *renewed))
     log.warning("settings were read again", log_level=now.log_level, restart_for=differ)
 
 

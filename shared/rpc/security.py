@@ -6,6 +6,7 @@ import msgspec
 from shared.callers import Callers
 from shared.config import ConfigError, Settings
 from shared.instants import Clock
+from shared.renewal import on_renewal
 from shared.rpc.door import ByCertificate, ByToken, Door
 from shared.rpc.tokens import Tokens, TrustedIssuer
 
@@ -46,8 +47,34 @@ def _issuers(content: str) -> list[TrustedIssuer]:
 def _credentials(settings: Settings) -> grpc.ServerCredentials | None:
     if not settings.tls_certificate:
         return None
-    return grpc.ssl_server_credentials(
+    certificates = _Certificates(settings)
+    on_renewal(certificates.take)
+    return grpc.dynamic_ssl_server_credentials(
+        certificates.newest,
+        certificates.find_newer,  # type: ignore[arg-type]  # the stubs don't know that it may have nothing newer
+        require_client_authentication=settings.auth == "mtls",
+    )
+
+
+class _Certificates:
+    """What the core asks for at each new connection, in a thread of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.newest = self._shown = _configuration(settings)
+
+    def take(self, settings: Settings) -> None:
+        self.newest = _configuration(settings)
+
+    def find_newer(self) -> grpc.ServerCertificateConfiguration | None:
+        """None: what the core has is the newest."""
+        if (newest := self.newest) is self._shown:
+            return None
+        self._shown = newest
+        return newest
+
+
+def _configuration(settings: Settings) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
         [(settings.tls_key.encode(), settings.tls_certificate.encode())],
         root_certificates=settings.tls_client_ca.encode() or None,
-        require_client_auth=settings.auth == "mtls",
     )

@@ -62,17 +62,23 @@ def find(request: bytes, context: Any, tell: Tell) -> bool:
 
 
 @asynccontextmanager
-async def connected(security: Security, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def listening(security: Security) -> AsyncIterator[str]:
+    """Its address."""
     server = RpcServer("127.0.0.1:0", security=security)
     server.add(consent_pb2_grpc.add_ConsentServiceServicer_to_server, Answering(), NAME, {"Check": find})  # type: ignore[abstract]
     await server.start()
     try:
-        address = f"localhost:{server.port}"
+        yield f"localhost:{server.port}"
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def connected(security: Security, credentials: grpc.ChannelCredentials | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    async with listening(security) as address:
         opened = grpc.aio.secure_channel(address, credentials) if credentials else grpc.aio.insecure_channel(address)
         async with opened as channel:
             yield channel
-    finally:
-        await server.stop()
 
 
 class Client:

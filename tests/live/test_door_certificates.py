@@ -9,7 +9,7 @@ from shared.config import ConfigError, Settings
 from shared.instants import now_us
 from shared.rpc.security import secure
 from tests.live.certificates import Authority
-from tests.live.letting_in import Client, a_caller, connected
+from tests.live.letting_in import Client, a_caller, connected, listening
 
 BASE: dict[str, Any] = {
     "database_url": "", "vault_url": "", "keyring_file": "", "grpc_address": "", "metrics_address": "",
@@ -57,8 +57,11 @@ async def test_who_has_no_certificate_of_our_authority_gets_no_connection(settin
     security = secure(settings, now_us)
     security.callers.learn([of_certificate("mailer")])
     stranger = credentials(authority, "mailer.internal", issued_by=Authority("theirs"))
-    for shown in (stranger, grpc.ssl_channel_credentials(authority.pem.encode()), None):
-        async with connected(security, shown) as channel:
+    async with listening(security) as address:
+        for shown in (stranger, grpc.ssl_channel_credentials(authority.pem.encode())):
+            async with grpc.aio.secure_channel(address, shown) as channel:
+                assert await Client(channel).check() == ("UNAVAILABLE", "")
+        async with grpc.aio.insecure_channel(address) as channel:
             assert await Client(channel).check() == ("UNAVAILABLE", "")
 
 
