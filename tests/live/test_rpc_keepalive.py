@@ -15,7 +15,7 @@ from services.cli.client import CHANNEL_OPTIONS as CLI
 from shared.callers import Callers
 from shared.rpc import server as rpc
 from shared.rpc.security import Security
-from tests.live.letting_in import NAME
+from tests.live.letting_in import NAME, Answering
 
 TIMEOUT_S = 60.0
 SOONER = 20
@@ -29,7 +29,7 @@ def sooner(options: Options) -> list[tuple[str, Any]]:
     return [(name, value // SOONER if name.endswith(times) else value) for name, value in options]
 
 
-class Holding(consent_pb2_grpc.ConsentServiceServicer):
+class Holding(Answering):
     """Holds every stream open until it is cancelled, and tells that it was."""
 
     def __init__(self) -> None:
@@ -43,6 +43,10 @@ class Holding(consent_pb2_grpc.ConsentServiceServicer):
             await asyncio.Event().wait()
         finally:
             self.ended.set()
+
+
+def a_holding() -> Holding:
+    return Holding()  # type: ignore[abstract]  # it answers what is asked here
 
 
 class Wire:
@@ -87,7 +91,7 @@ class Wire:
 @asynccontextmanager
 async def connected(options: Options, holding: Holding) -> AsyncIterator[tuple[Wire, Any]]:
     server = rpc.RpcServer("127.0.0.1:0", security=Security(Callers()))
-    server.add(consent_pb2_grpc.add_ConsentServiceServicer_to_server, holding, NAME)  # type: ignore[arg-type]
+    server.add(consent_pb2_grpc.add_ConsentServiceServicer_to_server, holding, NAME)
     await server.start()
     wire = Wire(server.port)
     listening = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
@@ -113,7 +117,7 @@ async def never() -> AsyncIterator[pb.FilterAudienceRequest]:
 
 @pytest.mark.parametrize("options", [CLI, CLIENT], ids=["c360", "client"])
 async def test_who_watches_is_told_that_the_service_is_gone(options: Options) -> None:
-    async with connected(sooner(options), holding := Holding()) as (wire, stub):
+    async with connected(sooner(options), holding := a_holding()) as (wire, stub):
         call = stub.FilterAudience(never(), timeout=TIMEOUT_S)
         await call.read()
         wire.cut()
@@ -124,7 +128,7 @@ async def test_who_watches_is_told_that_the_service_is_gone(options: Options) ->
 
 
 async def test_a_service_lets_go_of_a_watch_whose_reader_is_gone() -> None:
-    async with connected(SILENT, holding := Holding()) as (wire, stub):
+    async with connected(SILENT, holding := a_holding()) as (wire, stub):
         call = stub.FilterAudience(never(), timeout=TIMEOUT_S * 2)
         await call.read()
         wire.cut()
@@ -136,7 +140,7 @@ async def test_who_asks_as_often_as_is_allowed_is_not_sent_away() -> None:
     """A server that is not told otherwise sends away whoever asks more often than every five minutes."""
     every_ms = 10_000 // SOONER
     often = [*sooner(CLIENT), ("grpc.keepalive_time_ms", every_ms)]
-    async with connected(often, Holding()) as (wire, stub):
+    async with connected(often, a_holding()) as (wire, stub):
         call = stub.FilterAudience(never(), timeout=TIMEOUT_S)
         await call.read()
         with pytest.raises(TimeoutError):
