@@ -29,6 +29,7 @@ setup: $(VENV)/.installed ## Make the environment
 .PHONY: lock
 lock: setup ## Resolve the lock files anew
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --extra otel -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-image.lock
 	$(BIN)/uv pip compile pyproject.toml --extra bulk --extra embedded --extra train --extra lifetime --extra report --extra otel --extra dev -c requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 	$(BIN)/uv pip compile pyproject.toml --extra bench -c requirements-dev.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-bench.lock
 	$(BIN)/uv pip compile requirements-audit.in --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements-audit.lock
@@ -190,12 +191,12 @@ bad-habits: $(AUDIT)/.installed ## Look for what is seldom safe (bandit)
 
 .PHONY: audit
 audit: bad-habits ## That, and known vulnerabilities of what it is built of (pip-audit; needs its data, and says so where it has none)
-	@$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit requirements.lock
+	@$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit requirements-image.lock
 
 .PHONY: sbom
 sbom: $(AUDIT)/.installed ## Write what it is built of as CycloneDX: build/sbom.json
 	@mkdir -p build
-	@PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON -o build/sbom.json requirements.lock
+	@PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON -o build/sbom.json requirements-image.lock
 	@echo build/sbom.json
 
 .PHONY: types

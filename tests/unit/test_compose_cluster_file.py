@@ -45,6 +45,7 @@ def test_the_second_process_is_made_as_the_first(service: str) -> None:
     assert second["volumes"] == first["volumes"]
     assert second["networks"] == {"doors": {"aliases": [service]}, "back": {}}
     assert first["networks"] == ["doors", "back"]
+    assert OVERLAY["services"]["doctor"] == OVERLAY["services"]["c360"], "both find several"
     told, address = (of["c360"]["environment"][f"C360_{service.upper()}_ADDRESS"] for of in (OVERLAY["services"], CONTAINERS))
     assert told == f"dns:///{address}"
 

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docker-compose.yml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
-ONCE = {"secrets", "migrate", "c360"}  # end when they have done their work
+ONCE = {"secrets", "migrate", "c360", "doctor"}  # end when they have done their work
 DOORS = {*SERVICES, "grafana"}
 LETS_GO_OF_ROOT = {"postgres"}  # by itself, as its image does
 SECRET = re.compile("PASSWORD|SECRET|TOKEN|KEY|DATABASE_URL|VAULT_URL|ADMIN_URL")
@@ -110,3 +110,31 @@ def test_prometheus_asks_every_service() -> None:
     }
     assert asked == listening
     assert {target.partition(":")[0] for target in asked} == set(SERVICES)
+
+
+def test_the_doctor_has_all_that_it_looks_at_and_changes_none_of_it() -> None:
+    doctor, command = CONTAINERS["doctor"], CONTAINERS["c360"]
+    assert doctor["network_mode"] == "service:nats", "NATS tells how it is on its own loopback alone"
+    assert "back" in CONTAINERS["nats"]["networks"], "where PostgreSQL and every service are"
+    assert all("back" in CONTAINERS[name]["networks"] for name in ("postgres", *SERVICES))
+    told = doctor["environment"]
+    assert told.items() >= command["environment"].items()
+    monitored = re.findall(r'^http: "(.*)"$', (ROOT / "deploy" / "nats.conf").read_text(), re.MULTILINE)
+    assert [told["C360_NATS_MONITOR"]] == [f"http://{address}" for address in monitored]
+    volumes = [volume.split(":") for volume in doctor["volumes"]]
+    assert all(options == "ro" for _, _, options in volumes)
+    mounted = {place: name for name, place, _ in volumes}
+    assert mounted.items() >= {"/secrets": "secrets-migrate", "/keyring": "keyring", "/data/secrets": "issuer"}.items()
+    assert [mounted[place] for place in told["C360_DATA_DIRS"].split(":")] == ["postgres-data", "nats-data"]
+
+
+def test_the_image_has_what_is_locked_for_it_and_traces_too() -> None:
+    assert re.findall(r"^COPY (requirements\S*)", (ROOT / "Dockerfile").read_text(), re.MULTILINE) == ["requirements-image.lock"]
+    assert "!requirements-image.lock" in (ROOT / ".dockerignore").read_text().split()
+    image, services = (_locked(name) for name in ("requirements-image.lock", "requirements.lock"))
+    assert image.items() >= services.items()
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= image.keys()
+
+
+def _locked(name: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", (ROOT / name).read_text(), re.MULTILINE))
