@@ -164,6 +164,19 @@ def whatif(
     if shown["moves"]:
         moves = [(m["segment"], "enters" if m["entered"] else "leaves", m["customer_id"]) for m in shown["moves"]]
         render.table("Examples of moves", ("segment", "then", "customer"), moves)
+    for hint in shown["hints"]:
+        render.note(f"Hint: {_hint(hint)}")
+
+
+def _hint(hint: dict[str, Any]) -> str:
+    value = "" if hint["value"] is None else json.dumps(hint["value"], ensure_ascii=False)
+    told = {
+        "TRAIT_OF_NOBODY": f"nobody has {hint['path']}",
+        "VALUE_OF_NOBODY": f"of nobody {hint['path']} is, or holds, {value}",
+        "NO_EVENT_COUNTS": "no event counts for it",
+        "INSTANT_PASSED": f"it asks for {hint['path']} to be before {value}, which has passed",
+    }
+    return f"{hint['definition']}: {told.get(hint['reason'], hint['reason'])}"
 
 
 def _show(difference: dict[str, Any]) -> None:

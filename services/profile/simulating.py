@@ -21,6 +21,7 @@ from services.profile.domain.membership import Move, judged_by_less, moves, stan
 from services.profile.domain.rules import Rules
 from services.profile.domain.sample import Sample
 from services.profile.domain.state import Held, folds_alike
+from services.profile.domain.unmet import Hint, Unmet
 from services.profile.failures import note
 from services.profile.sight import Sight
 from services.profile.tables.history import History
@@ -41,7 +42,7 @@ Clusters = Mapping[bytes, Mapping[bytes, Held]]
 
 class Progress(NamedTuple):
     """How many of how many states were looked at, and what was found so far. Examples come with the last one only: some of all
-    changes of values and some of all moves between segments, spread over all customers."""
+    changes of values and some of all moves between segments, spread over all customers; and so do hints."""
 
     states: int
     of: int
@@ -49,13 +50,15 @@ class Progress(NamedTuple):
     examples: Sequence[Change] = ()
     moves: Sequence[Move] = ()
     waiting: bool = False  # for its turn
+    hints: Sequence[Hint] = ()
 
 
 class _Report:
     """What was found so far."""
 
-    def __init__(self, purpose: PurposeDefined, sight: Sight, examples: int, key: bytes) -> None:
+    def __init__(self, purpose: PurposeDefined, sight: Sight, rules: Rules, examples: int, key: bytes) -> None:
         self.sight = sight
+        self.unmet = Unmet(rules, sight.segments, sight.sees)
         self.difference = Difference()
         self.changes = Sample[Change](examples, key)
         self.moves = Sample[Move](examples, key)
@@ -77,6 +80,7 @@ class _Report:
         changed = [change for change in changes(*records) if self.sight.sees(change.trait)]
         cut = [name for name, trait in records[1].traits.items() if trait.cut and self.sight.sees(name)]
         moved = moves({customer: was}, (), customer, now)
+        self.unmet.look(records[1])
         self.difference.add(changed, moved, now, by_less & self.sight.segments, cut)
         for change in changed:
             self.changes.offer(customer + change.trait.encode(), change)
@@ -144,7 +148,7 @@ class Simulation:
 
     async def _pages(self, rules: Rules, examples: int, purpose: PurposeDefined) -> AsyncGenerator[Progress, None]:
         live, done, told = self._chooser.in_force, 0, 0
-        report = _Report(purpose, Sight(purpose, live, rules), examples, self._key)
+        report = _Report(purpose, Sight(purpose, live, rules), rules, examples, self._key)
         total = await self._states.count()
         yield Progress(0, total, report.told())
         async with aclosing(self._states.pages(PAGE_STATES)) as pages:
@@ -158,7 +162,8 @@ class Simulation:
         picked, moved = report.changes.items, report.moves.items
         permit = await self._permitting({one.customer for one in picked} | {one.customer for one in moved}, purpose)
         picked, moved = [one for one in picked if one.customer in permit], [one for one in moved if one.customer in permit]
-        yield Progress(done, max(done, total), report.told(), picked, moved)
+        hints = report.unmet.hints(self._clock()) if report.difference.customers else []  # else nothing is had by anybody
+        yield Progress(done, max(done, total), report.told(), picked, moved, hints=hints)
 
     async def _compare(self, page: list[bytes], both: tuple[Rules, Rules], purpose: PurposeDefined, report: _Report) -> None:
         """The customers whose canonical stream is in the page; nobody is in two, and who was erased is in none."""

@@ -37,6 +37,16 @@ def activate(c360: Command, file: str, *more: str) -> Any:
     return activated
 
 
+def test_a_value_that_nobody_has_is_hinted_at(c360: Command, tmp_path: Path) -> None:
+    user = f"user-{uuid4()}"
+    sent = c360.json("events", "identify", "-u", user, "-t", "country=Germany")
+    c360.json("profile", "get", f"user_id:{user}", "--purpose", "audit", "--fresh", sent["positions"][0])
+    file = written(tmp_path, {"segments": {"de": {"when": "traits.country == 'Germny'"}}})
+    [hint] = c360.json("whatif", file, "--purpose", "audit")["hints"]
+    assert hint == {"definition": "segments.de", "reason": "VALUE_OF_NOBODY", "path": "traits.country", "value": "Germny"}
+    assert 'segments.de: of nobody traits.country is, or holds, "Germny"' in c360.run("whatif", file, "--purpose", "audit").stderr
+
+
 def test_rules_are_tried_activated_explained_and_given_back(c360: Command, tmp_path: Path) -> None:
     user, trait, address = f"user-{uuid4()}", f"plan_{uuid4().hex}", f"address_{uuid4().hex}"
     for value, said in (("gold", '{"street": "a", "town": "b"}'), ("gold", '{"street": "c"}'), ("silver", '{"street": "c"}')):

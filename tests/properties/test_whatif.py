@@ -1,6 +1,7 @@
 """Laws of what-if: what is predicted happens, and a report tells nothing that its purpose couldn't read of each customer."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
 from random import Random
@@ -262,3 +263,51 @@ async def test_who_asks_waits_for_a_turn_and_is_refused_where_too_many_wait() ->
         await first.aclose()
         assert (await waiting[1]).of == 1
         await others[1].aclose()
+
+
+HINTING = {
+    "computed": {
+        "orders": {"of": "event.type == 'track'", "aggregate": "count"},
+        "oders": {"of": "event.name == 'Oder Completed'", "aggregate": "count"},
+    },
+    "segments": {
+        "kiel": {"when": "traits.city == 'Kiel' || traits.city in ['Kile', 'Bremen']"},
+        "gold": {"when": "traits.teir == 'gold' || 'gold' in traits.tier"},
+        "first": {"when": "computed.orders == 7 && now < timestamp('1970-01-01T00:00:00Z')"},
+    },
+}
+
+
+async def test_what_nobody_has_is_told() -> None:
+    cities: list[Any] = [(0, ("identify", who, 1, "app", {"city": city})) for who, city in enumerate(("Kiel", "Bremen"))]
+    world = await tried([*cities, (0, ("identify", 0, 2, "app", {"tier": 1})), (0, ("track", 0, 3, "app", "a"))], "{}")
+    report = await world.predicted(json.dumps(HINTING), AUDIT)
+    assert [(one.definition, one.why, one.path, one.value) for one in report.hints] == [
+        ("computed.oders", "NO_EVENT_COUNTS", "", None),
+        ("segments.first", "VALUE_OF_NOBODY", "computed.orders", 7),
+        ("segments.first", "INSTANT_PASSED", "now", "1970-01-01T00:00:00.000000Z"),
+        ("segments.gold", "TRAIT_OF_NOBODY", "traits.teir", None),
+        ("segments.gold", "VALUE_OF_NOBODY", "traits.tier", "gold"),
+        ("segments.kiel", "VALUE_OF_NOBODY", "traits.city", "Kile"),
+    ]
+
+
+async def test_a_hint_tells_nothing_that_the_purpose_may_not_see() -> None:
+    world = await tried([(0, ("identify", 0, 1, "app", {"city": "Kiel"}))], "{}")
+    assert not [one for one in (await world.predicted(json.dumps(HINTING), SUPPORT)).hints if one.definition != "segments.kiel"]
+    refusing = await world.predicted(json.dumps(HINTING), CONSENT)
+    assert (refusing.found.customers, refusing.hints) == (0, []), "of nobody nothing is told"
+
+
+@given(pasts, documents())
+async def test_whoever_is_hinted_at_is_nobody(steps: list[Any], text: str) -> None:
+    world = await tried(steps, "{}")
+    report = await world.predicted(text, AUDIT)
+    await world.activate(text)
+    profiles = [values for values, *_ in (await world.served(AUDIT))[0].values()]
+    for one in report.hints:
+        found = [values.get(one.path.partition(".")[2]) for values in profiles]
+        if one.why == "VALUE_OF_NOBODY":
+            assert not any(one.value in value if isinstance(value, list) else same(value) == same(one.value) for value in found)
+        if one.why == "TRAIT_OF_NOBODY":
+            assert found.count(None) == len(found)

@@ -203,6 +203,12 @@ def _simulated(looked: Looked) -> pb.SimulateRulesResponse:
             pb.ChangedMembership(customer_id=to_text(one.customer), segment=one.segment, entered=one.entered)
             for one in looked.moves
         ],
+        hints=[
+            pb.RulesHint(
+                definition=one.definition, reason=one.why, path=one.path, value=None if one.value is None else to_value(one.value)
+            )
+            for one in looked.hints
+        ],
     )
 
 

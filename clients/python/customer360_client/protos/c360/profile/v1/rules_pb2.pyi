@@ -457,6 +457,7 @@ class SimulateRulesResponse(_message.Message):
     EXAMPLES_FIELD_NUMBER: _builtins.int
     MOVES_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    HINTS_FIELD_NUMBER: _builtins.int
     checked_states: _builtins.int
     """States that were looked at; merged customers have several."""
     states: _builtins.int
@@ -475,6 +476,10 @@ class SimulateRulesResponse(_message.Message):
     def moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangedMembership]:
         """Some customers who would enter or leave a segment, likewise."""
 
+    @_builtins.property
+    def hints(self) -> _containers.RepeatedCompositeFieldContainer[Global___RulesHint]:
+        """What the rules that are tried ask for and no customer who was looked at has, at most 100; in the last message only. It may come yet."""
+
     def __init__(
         self,
         *,
@@ -484,14 +489,53 @@ class SimulateRulesResponse(_message.Message):
         examples: _abc.Iterable[Global___ChangedValue] | None = ...,
         moves: _abc.Iterable[Global___ChangedMembership] | None = ...,
         waiting: _builtins.bool = ...,
+        hints: _abc.Iterable[Global___RulesHint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["difference", b"difference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_states", b"checked_states", "difference", b"difference", "examples", b"examples", "moves", b"moves", "states", b"states", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checked_states", b"checked_states", "difference", b"difference", "examples", b"examples", "hints", b"hints", "moves", b"moves", "states", b"states", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SimulateRulesResponse: _TypeAlias = SimulateRulesResponse  # noqa: Y015
+
+@_typing.final
+class RulesHint(_message.Message):
+    """RulesHint is something that a definition asks for and nobody has, as when it is misspelt."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    definition: _builtins.str
+    """Which, such as "segments.de" or "computed.orders"."""
+    reason: _builtins.str
+    """TRAIT_OF_NOBODY, VALUE_OF_NOBODY, NO_EVENT_COUNTS (for a computed trait), or INSTANT_PASSED (the condition asks for now to be before it);
+    others may come.
+    """
+    path: _builtins.str
+    """What is looked at, such as "traits.country"; empty for NO_EVENT_COUNTS."""
+    @_builtins.property
+    def value(self) -> _struct_pb2.Value:
+        """The value that nobody has there, or the instant. Absent where it isn't about one."""
+
+    def __init__(
+        self,
+        *,
+        definition: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        path: _builtins.str = ...,
+        value: _struct_pb2.Value | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["definition", b"definition", "path", b"path", "reason", b"reason", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RulesHint: _TypeAlias = RulesHint  # noqa: Y015
 
 @_typing.final
 class ChangedValue(_message.Message):
