@@ -125,7 +125,8 @@ class _Writer:
             case Merged(merge_id, customer, other, likely):
                 self._merge(merge_id, customer, other, likely)
             case Split(merge_id, customer, other, shared_by_them):
-                cause = self._why.change_near(self._node_of[customer], self._node_of[other])
+                ends = [self._node_of[end] for end in (customer, other) if end in self._node_of]  # one may have lost its founder
+                cause = self._why.change_near(*ends)
                 shared_hashes = tuple(node.value_hash for node in shared_by_them)
                 for stream, end in ((customer, other), (other, customer)):
                     split = events.CustomersSplit(merge_id=merge_id, other=end, cause=cause.event_id, shared_hashes=shared_hashes)

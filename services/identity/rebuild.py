@@ -21,10 +21,10 @@ from services.identity.graph.asked_anew import AskedAnew
 from services.identity.graph.difference import Difference
 from services.identity.simulating import Simulation
 from services.identity.tables import expected, mending, rulebook
-from services.identity.tables.expected import Compared
+from services.identity.tables.expected import Compared, LinkedTwice
 from services.identity.tables.told import Told
 from shared.config import ConfigError, read_settings
-from shared.ids import id_maker
+from shared.ids import id_maker, to_text
 from shared.instants import now_us
 from shared.log import LogReader
 from shared.store.pool import open_pool
@@ -38,12 +38,16 @@ COLUMNS = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), T
 
 @dataclass
 class Found:
-    """`moved` is what settling all anew would change; None: it wasn't looked at, since tables are wrong or the graph follows something still."""
+    """`moved` is what settling all anew would change; None: it wasn't looked at, since tables are wrong or the graph follows something still.
+
+    `doubles` is what the log itself tells twice: no difference, since no mending changes the log.
+    """
 
     position: int
     tables: list[Compared] = field(default_factory=list)
     mended: bool = False
     moved: Difference | None = None
+    doubles: list[LinkedTwice] = field(default_factory=list)
     questions: int = 0  # of those that are open, or would be: what settling all anew would change
 
     @property
@@ -93,7 +97,8 @@ class Rebuild:
             pass
         await told.finish()
         await expected.make(connection)
-        return Found(told.next_pos, [await expected.compared(connection, name) for name in expected.TABLES])
+        tables = [await expected.compared(connection, name) for name in expected.TABLES]
+        return Found(told.next_pos, tables, doubles=await expected.linked_twice(connection))
 
     async def _facts(self, bar: Progress, asked: AskedAnew) -> Difference | None:
         if await self._pool.fetchval(
@@ -114,6 +119,7 @@ def told(found: Found) -> list[str]:
         what = "as the log tells" if one.same else f"{one.missing} rows missing or other, {one.surplus} rows too many or other"
         lines.append(f"  {one.table:<15} {one.rows:>11,} rows  {one.digest:>24}  {what}")
         lines += [f"    {key}" for key in one.keys]
+    lines += _told_twice(found.doubles)
     if found.mended:
         lines.append("what the log tells is written; identity starts anew and settles the rest. Run this again afterwards")
     elif found.moved is None and found.same:
@@ -122,6 +128,19 @@ def told(found: Found) -> list[str]:
         counts = f"{moved.merges} merges, {moved.splits} splits, {moved.links} links, {moved.unlinks} unlinks"
         lines.append(f"settled anew by its facts: {counts}, {moved.shared + moved.returned} values shared otherwise")
         lines.append(f"asked anew by its facts: {found.questions} questions that aren't open, or for something else")
+    return lines
+
+
+def _told_twice(doubles: Sequence[LinkedTwice]) -> list[str]:
+    if not doubles:
+        return []
+    lines = [
+        "linked by the log to several customers at once, which nothing mends: the last one counts, and is who the identifier names;"
+    ]
+    lines += ["an earlier one is found by its id alone, with what came for it. Who is erased is erased by each of these ids:"]
+    for double in doubles:
+        former = ", ".join(map(to_text, double.former))
+        lines.append(f"    {double.value_hash.hex()}  first {former}  now {to_text(double.customer)}")
     return lines
 
 

@@ -55,13 +55,13 @@ async def resolving_among(connection: Any, known: Concluded) -> set[Node]:
 
 def concluded(records: Iterable[Record], node_of: Mapping[bytes, Node]) -> Concluded:
     """`records` are streams, each in its order: their links of these identifiers, and the merges among them."""
-    known, links = Concluded(), dict[bytes, tuple[Node, bytes]]()
+    known, links = Concluded(), dict[bytes, tuple[int, Node, bytes]]()
     for record in records:
         entry, public = record.entry, record.entry.public()
         if entry.type_id == events.FOUNDED.id:
             known.founding_numbers[entry.stream] = public.founding_number
         elif entry.type_id == events.LINKED.id and public.value_hash in node_of:
-            links[entry.event_id] = node_of[public.value_hash], entry.stream
+            links[entry.event_id] = record.pos, node_of[public.value_hash], entry.stream
         elif entry.type_id == events.UNLINKED.id:
             links.pop(public.link_id, None)
         elif entry.type_id == events.MERGED.id:
@@ -70,7 +70,7 @@ def concluded(records: Iterable[Record], node_of: Mapping[bytes, Node]) -> Concl
         elif entry.type_id == events.SPLIT.id:
             known.edges.pop(public.merge_id, None)
             known.likely.discard(public.merge_id)
-    known.links = dict(links.values())
+    known.links = {node: customer for _, node, customer in sorted(links.values())}  # the newest, had it several
     known.edges = {merge_id: ends for merge_id, ends in known.edges.items() if known.founding_numbers.keys() >= set(ends)}
     known.next_founding_number = max(known.founding_numbers.values(), default=-1) + 1
     return known
@@ -147,15 +147,15 @@ def nobody_yet(customer: bytes) -> NotFound:
 
 
 def linked_to(records: Iterable[Record], value_hash: bytes) -> bytes | None:
-    """`records` are streams, each in its order; of the customers they are about, the one that the identifier is linked to."""
-    links: dict[bytes, bytes] = {}
+    """`records` are streams, each in its order; of the customers they are about, the one that the identifier is linked to, or was last."""
+    links: dict[bytes, tuple[int, bytes]] = {}
     for record in records:
         entry, public = record.entry, record.entry.public()
         if entry.type_id == events.LINKED.id and public.value_hash == value_hash:
-            links[entry.event_id] = entry.stream
+            links[entry.event_id] = record.pos, entry.stream
         elif entry.type_id == events.UNLINKED.id:
             links.pop(public.link_id, None)
-    return next(iter(links.values()), None)
+    return max(links.values())[1] if links else None
 
 
 async def cluster_at(reader: LogReader, customer: bytes, known_at: int) -> dict[bytes, list[Record]]:

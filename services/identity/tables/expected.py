@@ -15,6 +15,10 @@ DECIDED: Final = """SELECT DISTINCT ON (decision_id) * FROM told_decisions AS to
 GONE: Final = """EXISTS (SELECT FROM told_suppressed AS s WHERE s.value_hash IN (d.one, d.other) AND s.pos > d.pos)"""
 OPEN_ONES: Final = """d.decision_id NOT IN (SELECT decision_id FROM told_decisions WHERE customer IN (SELECT customer FROM told_erased)
                       AND other_customer IN (SELECT customer FROM told_erased))"""
+# One of each identifier, or our fault: then the newest counts, which is what the table has, and the others are as taken back.
+STANDING: Final = f"""SELECT l.*, l.pos = max(l.pos) OVER (PARTITION BY value_hash) AS newest FROM told_links AS l
+                      WHERE {KEPT} AND NOT EXISTS (SELECT FROM told_unlinks AS u WHERE u.link_id = l.link_id)
+                        AND NOT EXISTS (SELECT FROM told_suppressed AS s WHERE s.value_hash = l.value_hash AND s.pos > l.pos)"""
 
 
 class Table(NamedTuple):
@@ -39,10 +43,9 @@ TABLES: Final = {
     "identifiers": Table(
         "value_hash",
         "value_hash, namespace, customer, link_id, own, said_in",
-        f"""SELECT value_hash, namespace, customer, link_id,
-                   EXISTS (SELECT FROM told_links AS f WHERE f.own AND f.customer = l.customer AND f.value_hash = l.value_hash), customer
-            FROM told_links AS l
-            WHERE {KEPT} AND NOT EXISTS (SELECT FROM told_unlinks AS u WHERE u.link_id = l.link_id)""",
+        """SELECT value_hash, namespace, customer, link_id,
+                  EXISTS (SELECT FROM told_links AS f WHERE f.own AND f.customer = l.customer AND f.value_hash = l.value_hash), customer
+           FROM standing_links AS l WHERE newest""",
         """SELECT value_hash, namespace, customer, link_id, own, said_in FROM identifiers WHERE link_id IS NOT NULL""",
     ),
     "merges": Table(
@@ -56,8 +59,10 @@ TABLES: Final = {
     "former_links": Table(
         "value_hash, customer",
         "value_hash, customer",
-        f"""SELECT DISTINCT value_hash, customer FROM told_unlinks AS u WHERE {KEPT}
-            AND NOT EXISTS (SELECT FROM told_suppressed AS s WHERE s.value_hash = u.value_hash AND s.pos > u.pos)""",
+        f"""SELECT value_hash, customer FROM told_unlinks AS u WHERE {KEPT}
+            AND NOT EXISTS (SELECT FROM told_suppressed AS s WHERE s.value_hash = u.value_hash AND s.pos > u.pos)
+            UNION SELECT value_hash, customer FROM standing_links AS l WHERE NOT newest
+            AND customer <> (SELECT customer FROM standing_links AS n WHERE n.newest AND n.value_hash = l.value_hash)""",
         "SELECT value_hash, customer FROM former_links",
     ),
     "decisions": Table(
@@ -131,8 +136,17 @@ class Compared(NamedTuple):
         return not self.missing and not self.surplus
 
 
+class LinkedTwice(NamedTuple):
+    """An identifier that the log links to several customers at once; `former` are those before the last, oldest first."""
+
+    value_hash: bytes
+    former: Sequence[bytes]
+    customer: bytes
+
+
 async def make(connection: Any) -> None:
     """In a transaction: what is expected, and where it differs, as of this moment."""
+    await connection.execute(f"DROP TABLE IF EXISTS standing_links; CREATE TEMPORARY TABLE standing_links AS {STANDING}")
     for name, table in TABLES.items():
         for kind in ("expected", "missing", "surplus"):
             await connection.execute(f"DROP TABLE IF EXISTS {kind}_{name}")
@@ -157,3 +171,13 @@ async def compared(connection: Any, name: str) -> Compared:
             ORDER BY 1 LIMIT {SHOWN}"""
     )
     return Compared(name, rows, f"{int(digest):x}", missing, surplus, [row["key"] for row in keys])
+
+
+async def linked_twice(connection: Any) -> list[LinkedTwice]:
+    """Behind `make`; as many as are shown."""
+    rows = await connection.fetch(
+        """SELECT value_hash, array_agg(customer ORDER BY pos) AS customers FROM standing_links
+           WHERE value_hash IN (SELECT value_hash FROM standing_links WHERE NOT newest) GROUP BY 1 ORDER BY 1 LIMIT $1""",
+        SHOWN,
+    )
+    return [LinkedTwice(row["value_hash"], row["customers"][:-1], row["customers"][-1]) for row in rows]

@@ -50,6 +50,7 @@ JOINED: Final = """
 UNSETTLED: Final = """
     INSERT INTO unsettled
     SELECT value_hash FROM missing_identifiers UNION SELECT value_hash FROM surplus_identifiers
+    UNION SELECT value_hash FROM missing_former_links
     UNION SELECT one FROM missing_decisions UNION SELECT other FROM missing_decisions
     UNION SELECT one FROM surplus_decisions UNION SELECT other FROM surplus_decisions
     UNION SELECT value_hash FROM identifiers WHERE own AND customer IN (

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from services.identity.domain.decision import Kind
 from services.identity.graph.borders import met
@@ -19,6 +19,9 @@ from services.identity.tables.record_tables import likenesses_among, matched_wit
 from services.identity.tables.recounting import Recounted, earliest, first_sightings, recount, told_of
 
 SIGHTING_ID_BYTES = 16
+# Also of who has lost what founded it, since the log told that another customer: it is undone.
+MERGES: Final = """SELECT * FROM merges AS m WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[]) AND
+                   NOT EXISTS (SELECT FROM identifiers AS i WHERE own AND i.customer = m.customer)"""
 
 
 @dataclass(slots=True)
@@ -262,13 +265,15 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
     """As they are now, whatever is there of them from before."""
     known = loaded.region.known
     known.edges, known.likely, loaded.proposals, loaded.resting = {}, set(), {}, {}
-    customers = list({*known.links.values(), *known.own.values()})
+    customers = {*known.links.values(), *known.own.values()}
     if not customers:
         return
-    rows = await pool.fetch(
-        "SELECT customer, founding_number, canonical, version FROM customers WHERE customer = ANY($1::bytea[])", customers
-    )
-    for row in rows:
+    for row in await pool.fetch(MERGES, list(customers)):
+        known.edges[row["merge_id"]] = row["customer"], row["other"]
+        known.likely |= {row["merge_id"]} if row["likely"] else set()
+        customers |= {row["customer"], row["other"]}
+    query = "SELECT customer, founding_number, canonical, version FROM customers WHERE customer = ANY($1::bytea[])"
+    for row in await pool.fetch(query, list(customers)):
         known.founding_numbers[row["customer"]] = row["founding_number"]
         loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
         loaded.canonical_of[row["customer"]] = row["canonical"]
@@ -277,15 +282,12 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
            WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'
            UNION ALL SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, rests FROM proposals
            WHERE end_hash = ANY($2::bytea[]) AND other_end_hash = ANY($2::bytea[]) AND rests""",
-        customers,
+        list(customers),
         list(loaded.nodes()),
     ):
         asked_for = Evidence(0, row["cause"]), row["weight"], tuple(row["doubts"]), (row["end_hash"], row["other_end_hash"])
         questions = loaded.resting if row["rests"] else loaded.proposals
         questions[row["proposal_id"]] = Question(row["customer"], row["other"], row["reason"], *asked_for)
-    for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", customers):
-        known.edges[row["merge_id"]] = row["customer"], row["other"]
-        known.likely |= {row["merge_id"]} if row["likely"] else set()
 
 
 async def identifiers_of(pool: Any, hashes: Collection[bytes]) -> list[Any]:

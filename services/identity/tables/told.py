@@ -20,7 +20,7 @@ PAGE_EVENTS = 5_000  # read, and copied, at once
 # `pos` of the event that tells it; what is told twice, to both ends, counts where it stands first.
 TABLES: Final = {
     "told_founded": "customer bytea, founding_number int8, occurred_at int8, recorded_at int8",
-    "told_links": "link_id bytea, value_hash bytea, namespace text, customer bytea, own bool",
+    "told_links": "link_id bytea, value_hash bytea, namespace text, customer bytea, own bool, pos int8",
     "told_unlinks": "link_id bytea, value_hash bytea, customer bytea, pos int8",
     "told_merges": "merge_id bytea, customer bytea, other bytea, likely bool, pos int8",
     "told_splits": "merge_id bytea",
@@ -128,7 +128,8 @@ def _tell(rows: Rows, record: Record) -> None:
         case events.CustomerFounded() as said:
             rows["told_founded"].append((stream, said.founding_number, at, record.recorded_at))
         case events.IdentifierLinked() as said:  # the first one is what it was founded by
-            rows["told_links"].append((entry.event_id, said.value_hash, said.namespace, stream, record.version == 2))
+            own = record.version == 2
+            rows["told_links"].append((entry.event_id, said.value_hash, said.namespace, stream, own, pos))
         case events.IdentifierUnlinked() as said:
             rows["told_unlinks"].append((said.link_id, said.value_hash, stream, pos))
         case events.CustomersMerged() as said:
