@@ -158,29 +158,33 @@ def activate_model(
 
 
 def read_back(as_json: AsJson = False, timeout_s: TimeoutS = LONG_TIMEOUT_S) -> None:
-    """Read what was said of people back from profile's log, where identity has lost its records or never had them.
+    """Read what was said of people, and what was seen together, back from profile's log: where identity has lost its records or such facts.
 
-    Events stay sealed on their way. Stopped halfway, run it again: what is heard twice changes nothing.
+    Events stay sealed on their way. Stopped halfway, run it again: what is heard twice changes nothing. What comes back is settled behind the events.
     """
     from c360.identity.v1 import matching_pb2
 
     from services.cli.client import connect
 
-    read = records = 0
+    read = records = sightings = 0
     with connect("profile") as profile, _matching() as stub:
         for page in _pages(profile, timeout_s):
-            records += stub.ReadBack(matching_pb2.ReadBackRequest(events=page), timeout=timeout_s).records
+            answer = stub.ReadBack(matching_pb2.ReadBackRequest(events=page), timeout=timeout_s)
+            records, sightings = records + answer.records, sightings + answer.sightings
             read += len(page)
             render.note(f"{read} events read back")
     if as_json:
-        render.document({"events": read, "records": records})
+        render.document({"events": read, "records": records, "sightings": sightings})
         return
-    render.facts([("events read back", read), ("records they are about, page by page", records)])
+    facts = ("records they are about, page by page", records), ("sightings that were lost", sightings)
+    render.facts([("events read back", read), *facts])
 
 
 def _pages(profile: grpc.Channel, timeout_s: float) -> Iterator[list[log_pb2.Event]]:
-    """Of all partitions of a log: what people said of themselves, in pages that fit into a message."""
+    """Of all partitions of a log: whom events named, and what people said of themselves, in pages that fit into a message."""
     from c360.log.v1 import log_pb2, log_pb2_grpc
+
+    from shared.events.customer import ACTIVITY_IDS, IDENTIFIED
 
     log: Any = log_pb2_grpc.LogServiceStub(profile)
     page: list[log_pb2.Event] = []
@@ -188,8 +192,10 @@ def _pages(profile: grpc.Channel, timeout_s: float) -> Iterator[list[log_pb2.Eve
     for partition in range(log.ListPartitions(log_pb2.ListPartitionsRequest(), timeout=timeout_s).partition_count):
         for answer in log.ReadEvents(log_pb2.ReadEventsRequest(partition=partition)):
             for event in answer.events:
-                if event.type != "customer.identified":
+                if event.type not in ACTIVITY_IDS:
                     continue
+                if event.type != IDENTIFIED.id:
+                    event.ClearField("envelope")  # nothing in it is asked for
                 if page and (len(page) == PAGE_EVENTS or event.ByteSize() > room):
                     yield page
                     page, room = [], PAGE_BYTES

@@ -108,7 +108,9 @@ def _answer(server: RpcServer, parts: Parts, pool: Any, vault: Vault, keyring: F
     server.add(add_ExplanationServiceServicer_to_server, explanation_api, "c360.identity.v1.ExplanationService")
     rules_api = RulesApi(pool, parts.ledger, parts.activator, parts.checks, parts.simulation, parts.explanations, key, progress)
     server.add(add_RulesServiceServicer_to_server, rules_api, RULES)
-    matching_api = MatchingApi(pool, key, parts.matcher, graph, parts.model_activator, parts.checks, parts.explanations)
+    matching_api = MatchingApi(
+        pool, key, parts.matcher, parts.seen_again, graph, parts.model_activator, parts.checks, parts.explanations
+    )
     server.add(add_MatchingServiceServicer_to_server, matching_api, "c360.identity.v1.MatchingService")
     parked_api = ParkedApi("identity", parts.ledger.parked, lambda one: replay(one, parts.unifier, vault))
     server.add(add_ParkedServiceServicer_to_server, parked_api, PARKED)

@@ -21,6 +21,7 @@ from services.identity.matching.blocking import MAX_BLOCK_RECORDS
 from services.identity.model_activating import ModelActivator, settling
 from services.identity.records.likeness import Comparer
 from services.identity.reviewing import Expiry
+from services.identity.seen_again import SeenAgain
 from services.identity.settling import Settler
 from services.identity.simulating import Simulation
 from services.identity.tables.outbox import Outbox
@@ -59,6 +60,7 @@ class Parts:
     simulation: Simulation
     activator: Activator
     matcher: Matcher
+    seen_again: SeenAgain
     model_activator: ModelActivator
     epochs: Epochs
     eraser: Eraser
@@ -108,6 +110,7 @@ def compose(
         simulation=Simulation(pool, new_id),
         activator=Activator(pool, ledger, graph, checks.rules, now_us, new_id),
         matcher=matcher,
+        seen_again=SeenAgain(pool, now_us, settler.tell),
         model_activator=ModelActivator(ledger, checks.model, now_us, new_id, matcher.tell),
         epochs=epochs,
         eraser=eraser,

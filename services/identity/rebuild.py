@@ -33,6 +33,7 @@ STATEMENT_TIMEOUT_S = 600.0  # one looks at all of a table
 INTERRUPTED = 130  # the exit code, as shells have it
 # Its writer is fenced when this is committed, and waits until then.
 TAKE_OVER = "UPDATE partition_heads SET owner_epoch = owner_epoch + 1 WHERE partition = $1"
+LOST = "where facts were lost: `c360 identity match read-back` has them and what was said of people from profile's log; then run this again"
 COLUMNS = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
 
 
@@ -128,6 +129,8 @@ def told(found: Found) -> list[str]:
         counts = f"{moved.merges} merges, {moved.splits} splits, {moved.links} links, {moved.unlinks} unlinks"
         lines.append(f"settled anew by its facts: {counts}, {moved.shared + moved.returned} values shared otherwise")
         lines.append(f"asked anew by its facts: {found.questions} questions that aren't open, or for something else")
+        if not found.same:
+            lines.append(LOST)
     return lines
 
 

@@ -1,14 +1,18 @@
 """Matching on a real PostgreSQL: what the tables come to is the pure function of all that was said."""
 
+import asyncio
 import json
+import time
 import uuid
 from itertools import count, permutations
 from random import Random
 from typing import Any
 
+import asyncpg
 import pytest
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.identity.v1 import matching_pb2
+from c360.ingest.v1 import ingest_pb2
 
 from services.cli import paging
 from services.identity.api.matching import FIRST_PAGE
@@ -33,6 +37,7 @@ from tests.live.erasing import identify
 from tests.live.test_identity import Store, in_units, partition_of_store, sighting_of
 
 store = test_identity.store
+PATIENCE_S = 30.0
 CAP = 4  # of a block, so that some are retired
 COMPARER = Comparer(model.default(), DEFAULT_RULES.matching.review_weight)
 SURNAMES = ("Abendroth", "Bergmann", "Castellani", "Dvorak")
@@ -444,3 +449,22 @@ def test_who_says_the_same_with_typos_is_one_and_who_lives_there_too_is_not(stac
         assert command.json("identity", "match", "model")["version"] == COMPARER.model.version
         assert command.json("identity", "match", "read-back")["records"] >= 4
         assert [platform.resolve("anonymous_id", device).customer_id for device in devices] == customers
+
+
+def test_what_was_seen_together_and_is_lost_is_read_back_from_profiles_log(stack: Stack) -> None:
+    with Platform(stack.endpoints) as platform:
+        kind, key = ingest_pb2.EVENT_TYPE_TRACK, platform.register_source("two-names")
+        named = ingest_pb2.Event(type=kind, name="Seen", user_id="seen", anonymous_id="seen-with", message_id=str(uuid.uuid4()))
+        platform.resolve("user_id", "seen", platform.record(key, named).position)
+    command = Command(stack.data_directory)
+    assert command.json("identity", "match", "read-back")["sightings"] == 0
+    asyncio.run(lose_facts(stack))
+    give_up_at = time.monotonic() + PATIENCE_S
+    while not command.json("identity", "match", "read-back")["sightings"]:
+        assert time.monotonic() < give_up_at, "profile's log has the event by now"
+
+
+async def lose_facts(stack: Stack) -> None:
+    admin = await asyncpg.connect(stack.admin_url.rsplit("/", 1)[0] + "/c360")
+    await admin.execute("DELETE FROM identity.sightings")
+    await admin.close()

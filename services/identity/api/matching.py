@@ -21,6 +21,7 @@ from services.identity.matcher import Matcher
 from services.identity.model_activating import ActivateModel, ModelActivator
 from services.identity.recall import NOW
 from services.identity.records.likeness import RecordPair
+from services.identity.seen_again import SeenAgain
 from services.identity.simulating import Progress as Looked
 from services.identity.tables import modelbook, record_tables, views
 from services.identity.tables.modelbook import ModelActivation
@@ -46,6 +47,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         pool: Any,
         lookup_key: bytes,
         matcher: Matcher,
+        seen_again: SeenAgain,
         graph: GraphWriter,
         activator: ModelActivator,
         checks: Checks,
@@ -54,6 +56,7 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         self._pool = pool
         self._lookup_key = lookup_key
         self._matcher = matcher
+        self._seen_again = seen_again
         self._comparing = matcher.comparing
         self._graph = graph
         self._activator = activator
@@ -125,7 +128,8 @@ class MatchingApi(matching_pb2_grpc.MatchingServiceServicer):
         entries = [
             Entry(e.stream_id, e.event_id, e.type, e.schema_version, e.occurred_us, e.header, e.envelope) for e in request.events
         ]
-        return pb.ReadBackResponse(records=await self._matcher.read_back(entries))
+        sightings = await self._seen_again.hear(entries)
+        return pb.ReadBackResponse(records=await self._matcher.read_back(entries), sightings=sightings)
 
     async def ExplainMatch(self, request: pb.ExplainMatchRequest, context: Any) -> pb.ExplainMatchResponse:
         await self._fresh(request, context)

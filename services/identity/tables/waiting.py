@@ -36,6 +36,8 @@ class Waiting(NamedTuple):
         """By hash, as far as there is a key that opens them."""
         key, found = keys.get(self.customer), dict[bytes, str]()
         for value_hash, sealed in zip(self.value_hashes, self.sealed, strict=True) if key else ():
+            if not sealed:  # it is said already, where it was linked
+                continue
             try:
                 found[value_hash] = key.open(sealed, value_hash).decode()  # type: ignore[union-attr]
             except EnvelopeBroken:

@@ -477,7 +477,7 @@ class ReadBackRequest(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def events(self) -> _containers.RepeatedCompositeFieldContainer[_log_pb2.Event]:
-        """As LogService reads them, sealed; at most 1000."""
+        """As LogService reads them, sealed; at most 1000. Of any but customer.identified the envelope may be left out."""
 
     def __init__(
         self,
@@ -499,16 +499,20 @@ class ReadBackResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     RECORDS_FIELD_NUMBER: _builtins.int
+    SIGHTINGS_FIELD_NUMBER: _builtins.int
     records: _builtins.int
     """How many records the events are about."""
+    sightings: _builtins.int
+    """How many facts of what was seen together were lost, and come back."""
     def __init__(
         self,
         *,
         records: _builtins.int = ...,
+        sightings: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["records", b"records", "sightings", b"sightings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -120,8 +120,9 @@ class MatchingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadBack(self, request, context):
-        """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
-        as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+        """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made, and for facts of what was seen
+        together that were lost, which are then settled behind the events. In any order and as often as one likes, it comes to the same. What sources
+        didn't send, and what is erased, says nothing.
         Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -55,8 +55,9 @@ class MatchingServiceStub:
     ABORTED (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
     """
     ReadBack: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ReadBackRequest, _matching_pb2.ReadBackResponse]
-    """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
-    as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+    """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made, and for facts of what was seen
+    together that were lost, which are then settled behind the events. In any order and as often as one likes, it comes to the same. What sources
+    didn't send, and what is erased, says nothing.
     Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
     """
     ExplainMatch: _grpc.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]
@@ -104,8 +105,9 @@ class MatchingServiceAsyncStub(MatchingServiceStub):
     ABORTED (REQUEST_ID_REUSED), FAILED_PRECONDITION (MODEL_UNCHANGED).
     """
     ReadBack: _aio.UnaryUnaryMultiCallable[_matching_pb2.ReadBackRequest, _matching_pb2.ReadBackResponse]  # type: ignore[assignment]
-    """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
-    as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+    """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made, and for facts of what was seen
+    together that were lost, which are then settled behind the events. In any order and as often as one likes, it comes to the same. What sources
+    didn't send, and what is erased, says nothing.
     Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
     """
     ExplainMatch: _aio.UnaryUnaryMultiCallable[_matching_pb2.ExplainMatchRequest, _matching_pb2.ExplainMatchResponse]  # type: ignore[assignment]
@@ -180,8 +182,9 @@ class MatchingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _matching_pb2.ReadBackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_matching_pb2.ReadBackResponse, _abc.Awaitable[_matching_pb2.ReadBackResponse]]:
-        """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made. In any order and
-        as often as one likes, it comes to the same. Other types of events and what is erased say nothing.
+        """ReadBack hears events of an older log again, such as profile's: for records that were lost, or never made, and for facts of what was seen
+        together that were lost, which are then settled behind the events. In any order and as often as one likes, it comes to the same. What sources
+        didn't send, and what is erased, says nothing.
         Errors: INVALID_ARGUMENT (BATCH_TOO_LONG).
         """
 
