@@ -9,13 +9,16 @@ from uuid import uuid4
 import typer
 
 from services.cli import paging, render
-from services.cli.errors import Misused
+from services.cli.errors import Misused, NotReachable
 from services.cli.notation import Person, parse_person
 from services.cli.options import DEFAULT_TIMEOUT_S, MOST, AsJson, Fresh, PersonRef, RequestId, TimeoutS, parsed_by
 
 if TYPE_CHECKING:
     from c360.identity.v1 import decision_pb2
 
+
+# What hangs together with very much is looked at beside the events, and what is sent of it meanwhile first: seconds, amid thousands of links.
+DECIDING_TIMEOUT_S = 30.0
 
 By = Annotated[str, typer.Option("--by", help="Who decides, as an id or a role. Kept for ever.")]
 Reason = Annotated[str, typer.Option(help="Why, such as 'ticket 4711'. Kept for ever: name nobody in it.")]
@@ -46,7 +49,7 @@ def merge(
     request_id: RequestId = "",
     fresh: Fresh = None,
     as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DECIDING_TIMEOUT_S,
 ) -> None:
     """Make two customers one, and change nobody else. `c360 identity withdraw` takes it back.
 
@@ -68,7 +71,7 @@ def split(
     request_id: RequestId = "",
     fresh: Fresh = None,
     as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DECIDING_TIMEOUT_S,
 ) -> None:
     """Make two of what is one customer now: each side is as if they had never been merged.
 
@@ -90,7 +93,7 @@ def forbid(
     request_id: RequestId = "",
     fresh: Fresh = None,
     as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DECIDING_TIMEOUT_S,
 ) -> None:
     """Keep two customers apart that are two now, whatever is seen later."""
     _decide("ForbidMerge", person, other, by, reason, request_id, fresh, as_json, timeout_s)
@@ -104,19 +107,15 @@ def withdraw(
     reason: Reason,
     request_id: RequestId = "",
     as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DECIDING_TIMEOUT_S,
 ) -> None:
     """Take a decision back: everything is as if it had never been made."""
-    from c360.identity.v1 import decision_pb2, decision_pb2_grpc
-
-    from services.cli.client import connect
+    from c360.identity.v1 import decision_pb2
 
     request = decision_pb2.WithdrawDecisionRequest(
         request_id=request_id or str(uuid4()), decision_id=decision_id, withdrawn_by=by, reason=reason
     )
-    with connect("identity") as channel:
-        answer = decision_pb2_grpc.DecisionServiceStub(channel).WithdrawDecision(request, timeout=timeout_s)
-    _show(answer, as_json)
+    _show(_asked("WithdrawDecision", request, timeout_s), as_json)
 
 
 @app.command()
@@ -130,16 +129,14 @@ def decide(
     move_others: MoveOthers = False,
     request_id: RequestId = "",
     as_json: AsJson = False,
-    timeout_s: TimeoutS = DEFAULT_TIMEOUT_S,
+    timeout_s: TimeoutS = DECIDING_TIMEOUT_S,
 ) -> None:
     """Accept or decline a proposal; `c360 identity proposals` lists them. It is a decision like any other."""
     if accept and decline:
         raise Misused("ANSWER_CONTRADICTORY", "--accept says that the two are one, --decline that they never are: give one of them")
     if not accept and not decline:
         raise Misused("ANSWER_MISSING", "say --accept (the two are one) or --decline (they never are)")
-    from c360.identity.v1 import decision_pb2, decision_pb2_grpc
-
-    from services.cli.client import connect
+    from c360.identity.v1 import decision_pb2
 
     request = decision_pb2.DecideProposalRequest(
         request_id=request_id or str(uuid4()),
@@ -149,9 +146,7 @@ def decide(
         reason=reason,
         move_others=move_others,
     )
-    with connect("identity") as channel:
-        answer = decision_pb2_grpc.DecisionServiceStub(channel).DecideProposal(request, timeout=timeout_s)
-    _show(answer, as_json)
+    _show(_asked("DecideProposal", request, timeout_s), as_json)
 
 
 @app.command()
@@ -209,10 +204,9 @@ def _decide(
     timeout_s: float,
     **more: bool,
 ) -> None:
-    from c360.identity.v1 import decision_pb2, decision_pb2_grpc
+    from c360.identity.v1 import decision_pb2
 
     from services.cli import messages
-    from services.cli.client import connect
 
     request = getattr(decision_pb2, f"{call}Request")(
         request_id=request_id or str(uuid4()),
@@ -223,9 +217,25 @@ def _decide(
         at_least_as_fresh=messages.newest(fresh),
         **more,
     )
-    with connect("identity") as channel:
-        answer = getattr(decision_pb2_grpc.DecisionServiceStub(channel), call)(request, timeout=timeout_s)
-    _show(answer, as_json)
+    _show(_asked(call, request, timeout_s), as_json)
+
+
+def _asked(call: str, request: Any, timeout_s: float) -> Any:
+    """Of what is answered too late nobody knows here whether it was decided: it says how to find out."""
+    from c360.identity.v1 import decision_pb2_grpc
+
+    from services.cli.client import connect
+
+    try:
+        with connect("identity") as channel:
+            return getattr(decision_pb2_grpc.DecisionServiceStub(channel), call)(request, timeout=timeout_s)
+    except NotReachable as error:
+        if error.reason == "DEADLINE_EXCEEDED":
+            error.hint = (
+                "It may still be carried out. `c360 identity decisions --withdrawn` lists what was decided and taken back; the same command with "
+                f"--request-id {request.request_id} is answered with it, and decides nothing twice."
+            )
+        raise
 
 
 def _show(answer: Any, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """What the commands say before any service is asked."""
 
 import json
+import socket
 import subprocess
 import sys
 from importlib.metadata import version
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from services.cli import identity_decisions
 from services.cli.__main__ import app
 from services.cli.endpoints import SERVICES, find_address, find_write_key
 from services.cli.errors import Misused, NotReachable
@@ -228,3 +230,34 @@ def test_without_a_write_key_the_command_says_where_it_looked(tmp_path: Path) ->
     result = run("events", "track", "-u", "u1", "Seen", env={"C360_DATA_DIR": str(tmp_path), "C360_WRITE_KEY": ""})
     assert result.exit_code == 2
     assert result.stderr.startswith("WRITE_KEY_MISSING: ")
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        ("merge", ["user_id:a", "user_id:b"]),
+        ("split", ["user_id:a", "user_id:b"]),
+        ("forbid", ["user_id:a", "user_id:b"]),
+        ("withdraw", ["01890a5d-ac96-774b-bcce-b302099a8057"]),
+        ("decide", ["01890a5d-ac96-774b-bcce-b302099a8057", "--accept"]),
+    ],
+)
+def test_a_decision_that_is_answered_too_late_says_that_it_may_be_carried_out_and_how_to_look(
+    command: str, given: list[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says anything
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        who = "--by", "desk", "--reason", "ticket 1", "--request-id", "r-1", "--timeout", "0.3"
+        result = run("identity", command, *given, *who, env={"C360_IDENTITY_ADDRESS": address})
+    assert result.exit_code == 3
+    told = result.stderr
+    assert "may still be carried out" in told
+    assert "c360 identity decisions" in told
+    assert "--request-id r-1" in told
+
+
+def test_who_decides_waits_longer_than_who_reads() -> None:
+    assert identity_decisions.DECIDING_TIMEOUT_S == 30.0
+    for command in ("merge", "split", "forbid", "withdraw", "decide"):
+        assert "default: 30.0" in run("identity", command, "--help", env={"COLUMNS": "200"}).stdout, command
+    assert "default: 5.0" in run("identity", "decisions", "--help", env={"COLUMNS": "200"}).stdout
