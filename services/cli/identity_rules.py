@@ -145,12 +145,12 @@ def import_rules(
     segment: Annotated[Path, typer.Option("--segment", metavar="FILE", help="Segment's identity resolution settings, as JSON.")],
 ) -> None:
     """Print Segment's identity resolution settings as a document of rules, to be checked and activated. Asks no service."""
-    from services.cli.segment_rules import to_document
+    from services.cli.segment_rules import printed, to_document
 
     imported = to_document(read_document(segment))
     for left_out in imported.left_out:
         render.note(f"left out, as it holds under any rules: {left_out}")
-    print(json.dumps(imported.document, indent=1, ensure_ascii=False))
+    print(printed(imported.document))
 
 
 @simulation.command("merge")

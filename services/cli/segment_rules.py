@@ -1,7 +1,7 @@
 """Identity resolution settings of Segment as a document of our rules. What can't be said in ours is an error that says so.
 
 The file is what the settings page shows, as JSON: a list of identifiers, or an object that has it under `identifiers`.
-Each has `type` (or `name`, `id`), `limit` (without it, Segment's own: 1 user id, 5 of all else), `frequency` (or `window`: Ever,
+Each has `type` (or `name`, `id`; of several, the same), `limit` (without it, Segment's own: 1 user id, 5 of all else), `frequency` (or `window`: Ever,
 Annually, Monthly, Weekly, Daily), `priority` (1 is the strongest; without it, the order of the file) and `blocked_values`. `*` is
 all that aren't listed.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 from services.cli.errors import Misused
 from shared.errors import InvalidInput
-from shared.identifiers import NAMESPACE, normalise
+from shared.identifiers import NAMESPACE, PLACEHOLDERS, ZEROS, Identifier, normalise
 
 WINDOW_DAYS: Final = {"ever": None, "annually": 365, "yearly": 365, "monthly": 30, "weekly": 7, "daily": 1}
 NAMES: Final = ("type", "name", "id")
@@ -33,6 +34,12 @@ ZEROES: Final = frozenset({r"^[0\-]*$", r"^[0-]*$", r"^[-0]*$", r"^0*$", "zeroes
 PATTERN: Final = re.compile(r"[\^$*?|\[\]{}\\]|\.\+")
 
 
+# What `rules check` would refuse otherwise, in the same words.
+MAX_DOCUMENT_BYTES: Final = 1_000_000
+MAX_NAMESPACES: Final = 100
+MAX_BLOCKED: Final = 10_000
+
+
 class Imported(NamedTuple):
     """`left_out`: what the document needn't say, since it holds here under any rules."""
 
@@ -41,7 +48,7 @@ class Imported(NamedTuple):
 
 
 def to_document(text: str) -> Imported:
-    """Raises Misused (SETTINGS_INVALID, NOT_EXPRESSIBLE)."""
+    """What can be activated. Raises Misused (SETTINGS_INVALID, NOT_EXPRESSIBLE)."""
     try:
         settings = json.loads(text, object_pairs_hook=_once, parse_int=_whole)
     except (ValueError, RecursionError):
@@ -66,7 +73,44 @@ def _document(placed: list[tuple[int, str, dict[str, Any]]]) -> Imported:
     namespaces = [_rule(one, name, left_out) for _, name, one in ranked if name not in OF_MANY]
     if OTHERS not in names:
         namespaces.append({"name": OTHERS, "limit": OTHERS_LIMIT})
+    _require_accepted({"namespaces": namespaces})
     return Imported({"namespaces": namespaces}, left_out)
+
+
+def printed(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=1, ensure_ascii=False)
+
+
+def _require_accepted(document: dict[str, Any]) -> None:
+    """What would be refused when it is checked is refused here, where somebody still looks at the settings that it comes from."""
+    rules = document["namespaces"]
+    if len(printed(document).encode()) > MAX_DOCUMENT_BYTES:
+        raise _refused(f"a document of rules is at most {MAX_DOCUMENT_BYTES} bytes")
+    blocked = {rule["name"]: _distinct(rule["name"], rule.get("blocked", ())) for rule in rules}
+    if len(rules) > MAX_NAMESPACES:
+        raise _refused(f"list each namespace once, and {MAX_NAMESPACES} at most")
+    if sum(map(len, blocked.values())) > MAX_BLOCKED:
+        raise _refused(f"at most {MAX_BLOCKED} values can be blocked")
+    if blocked.get(OTHERS):
+        raise _refused('values are blocked in a namespace of their own, not in "*"')
+
+
+def _distinct(name: str, blocked: Iterable[str]) -> set[Identifier]:
+    found = set()
+    for place, value in enumerate(blocked, 1):
+        if value.strip().lower() in PLACEHOLDERS or ZEROS.match(value.strip()):
+            continue
+        try:
+            found.add(normalise(name, value))
+        except InvalidInput:
+            raise _refused(
+                f"blocked value {place} of {name} is no usable value: write it as it is sent, a phone number with its country code"
+            ) from None
+    return found
+
+
+def _refused(message: str) -> Misused:
+    return Misused("NOT_EXPRESSIBLE", message)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -82,8 +126,15 @@ def _whole(digits: str) -> int:
 
 
 def _name(one: dict[str, Any]) -> str:
-    name = next((one[key] for key in NAMES if isinstance(one.get(key), str)), "")
-    if name != OTHERS and not NAMESPACE.fullmatch(name):
+    given = [key for key in NAMES if key in one]
+    names = {_our_name(one[key]) for key in given}
+    if len(names) > 1:
+        raise Misused("SETTINGS_INVALID", f"{' and '.join(given)} name different identifiers: only one of them would count")
+    return names.pop() if names else _our_name("")
+
+
+def _our_name(name: object) -> str:
+    if not isinstance(name, str) or (name != OTHERS and not NAMESPACE.fullmatch(name)):
         raise Misused("SETTINGS_INVALID", "an identifier has a type of 1 to 64 letters, digits, '_', '.', '-'")
     return RENAMED.get(name.lower().replace("_", ""), name)
 

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from services.cli.errors import Misused
-from services.cli.segment_rules import to_document
+from services.cli.segment_rules import printed, to_document
 from services.identity.domain.rules_document import read, rules_of
+from shared.errors import InvalidInput
 from shared.instants import DAY
 
 KEY = b"k" * 32
@@ -44,6 +45,9 @@ def test_segments_settings_are_expressed_and_can_be_activated() -> None:
         ({"type": "a b/c"}, "SETTINGS_INVALID"),
         ({"type": "android.id "}, "SETTINGS_INVALID"),
         ({"limit": 1}, "SETTINGS_INVALID"),
+        ({"type": "email", "name": "phone"}, "SETTINGS_INVALID"),
+        ({"type": "email", "id": 5}, "SETTINGS_INVALID"),
+        ({"type": None, "name": "email"}, "SETTINGS_INVALID"),
     ],
 )
 def test_what_cannot_be_expressed_says_so(one: dict[str, Any], reason: str) -> None:
@@ -95,3 +99,59 @@ def test_what_holds_under_any_rules_is_left_out_and_said() -> None:
         "group_id: a group is many people, so it links nobody here",
         "email: blocked value 1 is no address, so it names nobody here",
     ]
+
+
+def many(name: str, values: int) -> dict[str, Any]:
+    return {"type": name, "blocked_values": [f"value-{number}-of-{name}" for number in range(values)]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "document"),
+    [
+        (
+            [{"type": f"n{number}"} for number in range(100)],
+            {"namespaces": [{"name": f"n{n}"} for n in range(100)] + [{"name": "*"}]},
+        ),
+        (
+            [many("crm", 6_000), many("till", 4_001)],
+            {
+                "namespaces": [
+                    {"name": "crm", "blocked": many("crm", 6_000)["blocked_values"]},
+                    {"name": "till", "blocked": many("till", 4_001)["blocked_values"]},
+                    {"name": "*"},
+                ]
+            },
+        ),
+        (
+            [{"type": "*", "blocked_values": ["test"]}],
+            {"namespaces": [{"name": "*", "blocked": ["test"]}]},
+        ),
+        (
+            [{"type": "phone", "blocked_values": ["+4915112345001", "12"]}],
+            {"namespaces": [{"name": "phone", "blocked": ["+4915112345001", "12"]}, {"name": "*"}]},
+        ),
+        (
+            [{"type": "crm", "blocked_values": ["x" * 1_000_001]}],
+            {"namespaces": [{"name": "crm", "blocked": ["x" * 1_000_001]}, {"name": "*"}]},
+        ),
+    ],
+    ids=["namespaces", "blocked values", "of all others", "no telephone", "bytes"],
+)
+def test_what_would_be_refused_when_it_is_checked_is_refused_in_the_same_words(settings: Any, document: Any) -> None:
+    with pytest.raises(InvalidInput) as later:
+        read(json.dumps(document), KEY)
+    with pytest.raises(Misused) as refused:
+        to_document(json.dumps(settings))
+    assert (refused.value.reason, refused.value.message) == ("NOT_EXPRESSIBLE", later.value.message)
+
+
+def test_as_much_as_is_accepted_is_imported() -> None:
+    settings = [many("crm", 6_000), many("till", 4_000), *({"type": f"n{number}"} for number in range(97))]
+    imported = to_document(json.dumps(settings))
+    rules = rules_of(read(printed(imported.document), KEY), 2)
+    assert (len(rules.namespaces), len(rules.blocked)) == (99, 10_000)
+
+
+def test_a_type_that_is_said_twice_alike_is_one() -> None:
+    document = to_document('[{"type": "user_id", "name": "userId", "limit": 2}]').document
+    assert document["namespaces"][0] == {"name": "user_id", "limit": 2}
