@@ -163,6 +163,17 @@ def three_fields(record: Record) -> Record:
     return Record(record.id, record.source, Person(person.given_name, None, person.family_name, person.birth_date))
 
 
+def test_a_model_says_nothing_of_the_name_of_the_file_that_it_is_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its version is the digest of what it says."""
+    said = set()
+    for name in ("people.csv", "export-of-monday.csv"):
+        (tmp_path / name).write_text("id,source,given_name\n1,crm,Ann\n")
+        monkeypatch.setattr(sys, "argv", ["train", str(tmp_path / name), "--out", str(tmp_path / "m.json")])
+        *_, trained_on = trainer._records(trainer._arguments())
+        said.add(trained_on)
+    assert len(said) == 1
+
+
 def test_made_up_people_are_the_same_in_every_process() -> None:
     """Sets of text have another order in each: what is drawn from one is no function of the seed."""
     code = "from services.identity.training.people import make_records; print([r.person for r in make_records(150, 7)])"

@@ -17,6 +17,7 @@ from services.identity.training.train import Options, Trained, train
 
 EXTRA = ("splink", "duckdb", "pyarrow")
 INTERRUPTED = 130
+OWN_RECORDS = "own records"
 
 
 def main() -> int:
@@ -47,9 +48,11 @@ def _run(asked: argparse.Namespace) -> int:
 
 
 def _records(asked: argparse.Namespace) -> tuple[Sequence[Record], float, str]:
-    """With the precision that is asked of them where nobody says another, and what the model says that it was trained on."""
+    """With the precision that is asked of them where nobody says another, and what the model says that it was trained on: not the file's
+    name, since the same records are to give the same model, under the same version.
+    """
     if asked.records is not None:
-        return read(asked.records, asked.region, not asked.month_first), Options.link_precision, asked.name or asked.records.name
+        return read(asked.records, asked.region, not asked.month_first), Options.link_precision, asked.name or OWN_RECORDS
     made_up = f"made-up people (services/identity/training/people.py, {RECORDS:,} people, seed {asked.seed}); no data set"
     return make_records(RECORDS, asked.seed), PRECISION, made_up
 
