@@ -67,8 +67,9 @@ class Pair(Processes):
             return reason_of(error)
         return str(answer.profile.traits["city"].value.string_value)
 
-    def decide(self, who: Identifier, outcome: consent_pb2.Outcome.ValueType) -> None:
-        self.platform.decide(who, self.purpose, outcome, uuid.uuid4().hex)
+    def decide(self, who: Identifier, outcome: consent_pb2.Outcome.ValueType) -> int:
+        """How many readers enforce it."""
+        return int(self.platform.decide(who, self.purpose, outcome, uuid.uuid4().hex).enforcing_readers)
 
     def granted(self) -> tuple[Identifier, Position]:
         who, position = self.somebody(city="Hull")
@@ -144,6 +145,51 @@ def test_a_withdrawal_that_was_answered_holds_at_both_from_the_next_read_on(pair
         pair.decide(who, consent_pb2.OUTCOME_GRANTED)
         for _ in range(3):  # one that is ready, too
             assert [pair.city(name, who) for name in pair.names] == ["Hull"] * 2, number
+
+
+class Eager(threading.Thread):
+    """Reads on and on at one process. As long as `forbidden` is the same number, and not 0, no read that begins is permitted."""
+
+    def __init__(self, pair: Pair, name: str, who: Identifier) -> None:
+        super().__init__()
+        self.done = threading.Event()
+        self.forbidden, self.told, self.wrongly = 0, 0, 0
+        self._pair, self._name, self._who = pair, name, who
+
+    def run(self) -> None:
+        while not self.done.is_set():
+            forbidden = self.forbidden
+            told = self._pair.city(self._name, self._who)
+            self.told += told == "Hull"
+            self.wrongly += told == "Hull" and forbidden == self.forbidden > 0
+
+
+def test_a_withdrawal_holds_at_both_though_they_are_read_all_the_time(pair: Pair) -> None:
+    who, position = pair.granted()
+    for name in pair.names:
+        pair.city(name, who, position)
+    readers = [Eager(pair, name, who) for name in pair.names for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    try:
+        enforcing = set()
+        for number in range(1, 16):
+            enforcing.add(pair.decide(who, consent_pb2.OUTCOME_WITHDRAWN))
+            for reader in readers:
+                reader.forbidden = number
+            assert [pair.city(name, who) for name in pair.names] == ["CONSENT_WITHDRAWN"] * 2
+            for reader in readers:
+                reader.forbidden = 0
+            pair.decide(who, consent_pb2.OUTCOME_GRANTED)
+            assert [pair.city(name, who) for name in pair.names] == ["Hull"] * 2
+        assert max(enforcing) == 2, "who stands by is waited for as well"
+    finally:
+        for reader in readers:
+            reader.done.set()
+        for reader in readers:
+            reader.join()
+    assert all(reader.told for reader in readers)
+    assert [reader.wrongly for reader in readers] == [0] * 4
 
 
 def test_who_is_erased_is_told_by_nobody(pair: Pair) -> None:
