@@ -102,7 +102,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     keyring, looking_up = FileKeyring(Path(settings.keyring_file)), LookingUp(pool)
     guardians = Guardians(looking_up, decisions)
     consent = Consent(persons, guardians, decisions, definitions, log, new_id, keyring.lookup_key)
-    registry = Registry(definitions, log, new_id)
+    registry, rights = Registry(definitions, log, new_id), Rights(pool)
     publisher = CallersPublisher(client, registry.callers)
     registry.on_callers = publisher.tell
     checks = Checks(persons, looking_up, log)
@@ -113,7 +113,6 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
     confirmations = ConfirmationApi(consent, keyring.lookup_key)
     server.add(add_ConfirmationServiceServicer_to_server, confirmations, "c360.consent.v1.ConfirmationService")
     server.add(add_RegistryServiceServicer_to_server, RegistryApi(registry), "c360.consent.v1.RegistryService")
-    rights = Rights(pool)
     _tell(server, checks, persons, decisions, definitions, rights, progress, keyring.lookup_key)
     evidence_key = EvidenceKey(keyring.lookup_key)
     receiver = Receiver(pool, definitions, log, evidence_key, new_id)
@@ -141,6 +140,7 @@ async def serve(settings: ConsentSettings, stop: Stop) -> None:
         await until_stopped(
             stop,
             close,
+            client.until_refused(),
             door.run(),
             keep_going("become ready", become_ready),
             keep_going("keep authority", roll.keep_authority),

@@ -64,6 +64,7 @@ async def serve(settings: IdentitySettings, stop: Stop) -> None:
         await until_stopped(
             stop,
             server.stop,
+            client.until_refused(),
             keep_going("follow ingest", lambda: follow_ingest(client, parts.unifier, vault, parts.ledger.run), server.halt),
             keep_going("settle behind the events", parts.settler.run, server.halt),
             keep_going("publish", parts.relay.run, server.halt),

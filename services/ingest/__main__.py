@@ -70,8 +70,7 @@ class IngestSettings(Settings, frozen=True, kw_only=True):
 async def serve(settings: IngestSettings, stop: Stop) -> None:
     rpc = RpcServer(settings.grpc_address, MAX_RECEIVE_BYTES, secure(settings, now_us))
     pool = await open_pool(settings.database_url, "ingest")
-    vault_pool = await open_pool(settings.vault_url, "vault")
-    keyring = FileKeyring(Path(settings.keyring_file))
+    vault_pool, keyring = await open_pool(settings.vault_url, "vault"), FileKeyring(Path(settings.keyring_file))
     vault = Vault(vault_pool, keyring)
     client = await bus.connect(settings.nats_url, "ingest", settings.nats_replicas, settings.nats_ca)
     new_id = id_maker(now_us)
@@ -118,6 +117,7 @@ async def serve(settings: IngestSettings, stop: Stop) -> None:
         await until_stopped(
             stop,
             drain,
+            client.until_refused(),
             heed(client, vault),
             batcher.run(),
             http.run(),

@@ -103,6 +103,7 @@ async def serve(settings: ProfileSettings, stop: Stop) -> None:
         await until_stopped(
             stop,
             lambda: _close(server, doors),
+            client.until_refused(),
             become_ready(),
             *(door.run() for door in doors),
             keep_going("follow customers", lambda: follow_customers(client, parts.recorder), server.halt),

@@ -4,6 +4,7 @@ import asyncio
 import random
 import ssl
 import time
+from collections.abc import Coroutine
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -14,6 +15,7 @@ from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
 from shared import telemetry
+from shared.waiting import end
 
 RETRY_S = 0.5
 # A broker that hangs, or was cut off, closes no connection: it is given up after the third ping that it doesn't answer.
@@ -48,7 +50,19 @@ BROKER_DOWN = (
     asyncio.TimeoutError,
 )
 
+# What the broker says when an account isn't there, or has another password by now.
+REFUSALS = ("authorization violation", "authentication revoked", "authentication expired")
+
 log = telemetry.logger("bus")
+
+
+class AccountRefused(Exception):
+    """The broker doesn't let in who we were started as. Whoever starts us again gives us what our secrets say by then."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the broker refuses the account of C360_NATS_URL: its password there is another one, or it is none any more"
+        )
 
 
 class Broker(Client):
@@ -56,6 +70,19 @@ class Broker(Client):
 
     stream_replicas = 1
     _watching: asyncio.Task[None] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refused = asyncio.Event()
+
+    def hear(self, error: BaseException) -> None:
+        if is_refusal(error):
+            self._refused.set()
+
+    async def until_refused(self) -> None:
+        """Raises AccountRefused once the broker has: the connection is closed for good then, or would be tried again for ever."""
+        await self._refused.wait()
+        raise AccountRefused
 
     def watch(self) -> None:
         self._watching = asyncio.create_task(self._leave_when_cut_off())
@@ -87,11 +114,16 @@ class Broker(Client):
         return cluster is None or bool(cluster.leader)
 
 
-async def connect(url: str, name: str, stream_replicas: int = 1, authority: str = "") -> Client:
+def is_refusal(error: BaseException | None) -> bool:
+    return isinstance(error, nats.errors.AuthorizationError) or any(words in str(error).lower() for words in REFUSALS)
+
+
+async def connect(url: str, name: str, stream_replicas: int = 1, authority: str = "") -> "Broker":
     """Returns when connected, to one of the brokers whose URLs stand in `url` with commas between them; reconnects for ever afterwards.
     Who has an account listens for answers where it alone may.
 
     `authority` is who issues the brokers' certificates, in PEM; a URL with tls:// and none trusts whom the system trusts.
+    Raises AccountRefused; of later refusals `Broker.until_refused` tells.
     """
 
     async def on_disconnect() -> None:
@@ -101,7 +133,11 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
     async def on_reconnect() -> None:
         log.info("broker connection back")
 
+    async def on_closed() -> None:
+        client.hear(client.last_error or ConnectionError())
+
     async def on_error(error: Exception) -> None:
+        client.hear(error)
         log.warning("broker error", error=type(error).__name__, because=str(error)[:TOLD_CHARACTERS])
 
     servers, account = _account_of(url)
@@ -112,7 +148,7 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
     waited = False
     while True:
         try:
-            await client.connect(
+            connecting = client.connect(
                 servers,
                 name=name,
                 **account,
@@ -126,8 +162,10 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
                 disconnected_cb=on_disconnect,
                 reconnected_cb=on_reconnect,
                 error_cb=on_error,
+                closed_cb=on_closed,
                 pending_size=64 * 1024 * 1024,
             )
+            await _unless_refused(client, connecting)
             client.stream_replicas = stream_replicas
             if len(servers) > 1:
                 client.watch()
@@ -138,6 +176,17 @@ async def connect(url: str, name: str, stream_replicas: int = 1, authority: str 
                 waited = True
             client = Broker()
             await asyncio.sleep(RETRY_S)
+
+
+async def _unless_refused(client: Broker, connecting: Coroutine[Any, Any, None]) -> None:
+    """The client would try it again for ever."""
+    tasks = {asyncio.create_task(connecting), asyncio.create_task(client.until_refused())}
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        await end(tasks)
 
 
 def _account_of(urls: str) -> tuple[list[str], dict[str, Any]]:

@@ -26,6 +26,21 @@ def test_a_second_run_changes_no_password(tmp_path: Path) -> None:
     assert again == first
 
 
+def test_passwords_that_were_removed_are_made_anew_and_no_others(tmp_path: Path) -> None:
+    """docs/operations.md, New passwords."""
+    make_secrets(tmp_path)
+    first = contents(tmp_path)
+    removed = ("migrate/profile-password", "nats/profile-password")
+    for name in removed:
+        (tmp_path / name).unlink()
+    make_secrets(tmp_path)
+    again = contents(tmp_path)
+    changed = {name for name in first if again[name] != first[name]} - {"issuer/operator-token", "issuer/token-key.json"}
+    assert changed == {*removed, "profile/database-url", "profile/vault-url", "profile/nats-url", "nats/accounts.conf"}
+    text = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert all(f"/secrets/{name}" in text for name in removed)
+
+
 def test_a_service_sees_no_password_but_its_own(tmp_path: Path) -> None:
     make_secrets(tmp_path)
     made = contents(tmp_path)
