@@ -26,5 +26,6 @@ def reconnecting(stream: Callable[[], Iterator[T]]) -> Iterator[T]:
             failures += 1
             if not seen or failures > RECONNECTS_AT_MOST:
                 raise
-            render.note("connection lost; connecting again")
+            if failures == 1:  # else it is said each second
+                render.note("connection lost; connecting again")
         time.sleep(RECONNECT_DELAY_S)

@@ -176,8 +176,10 @@ class Profiles:
         held = await self._states.get([customer])
         erased = any(h.state.erased for h in held.values())
         if asks_the_person(purpose) or not erased:
-            await self.permit_cluster(customer, purpose, self._states.get)
-            await self._permit_unless_erased(await joined([customer], self._states.get), purpose)
+            held = await self._cluster(customer, self._states.get)
+            require_readable(customer, held, purpose)
+            await self.permission.permitting(customer, held, purpose)
+            await self._permit_unless_erased(held, purpose)
         return erased
 
     async def still_permits(self, customer: bytes, purpose: PurposeDefined) -> None:
@@ -245,7 +247,7 @@ class Profiles:
     ) -> dict[bytes, Cluster]:
         """By customer, as `cluster_as_of`; nothing is in that of one of whom no id was known. All are read together, but for those streams of
         which it is `known`."""
-        known_at = await self._settled(instant)
+        known_at = instant.known_at if instant.known_at == END_OF_TIME else await self.settle(instant.known_at)
         rules = self.chooser.rules(choice, known_at)
         history = self.history.of(rules.keeping)
         past: dict[bytes, Past] = {}
@@ -280,9 +282,6 @@ class Profiles:
     async def settled(self, instant: Instant) -> Instant:
         """The same at any later time: what is known by then, if need be by now, stays the same."""
         return Instant(instant.valid_at, await self.settle(instant.known_at))
-
-    async def _settled(self, instant: Instant) -> int:
-        return instant.known_at if instant.known_at == END_OF_TIME else await self.settle(instant.known_at)
 
     async def members(self, customer: bytes, known_at: int) -> tuple[list[bytes], int]:
         """Streams that were one customer as known then, and the instant that this is known of. Raises NotFound (CUSTOMER_UNKNOWN)."""

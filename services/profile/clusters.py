@@ -61,7 +61,8 @@ async def joined(customers: Collection[bytes], load: Load, near: Load | None = N
     loaded = dict(await load(customers))
     held, found, asked, rings = dict(loaded), dict(loaded), set(customers), 1
     # None found: the other side of a merge is in a unit that isn't applied yet.
-    while found and (missing := along(h.state for h in found.values()) - held.keys()):
+    # (`- held.keys()` would go through all of them for each ring.)
+    while found and (missing := {one for one in along(h.state for h in found.values()) if one not in held}):
         if wanted := missing - asked:
             wanted = wanted if near is None or rings < RINGS_ONE_BY_ONE else await ahead_of(wanted, near) - asked
             loaded |= await load(wanted)
