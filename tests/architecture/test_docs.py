@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+
+from docs_site.navigation import SECTIONS
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = "benchmarks|clients|deploy|docs|docs_site|protos|services|shared|tests|verify"
@@ -23,3 +26,11 @@ def missing(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert list(missing(page)) == []
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    """`make docs` ends without; docs_site/navigation.py has the order in which pages are read."""
+    patterns = [pattern for section in SECTIONS.values() for pattern in section]
+    pages = [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
+    pages = [page.replace("README.md", "index.md") for page in pages if not page.startswith("decisions/")]
+    assert [page for page in pages if not any(fnmatch(page, pattern) for pattern in patterns)] == []
