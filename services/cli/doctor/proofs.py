@@ -48,7 +48,7 @@ def certificates(environ: Mapping[str, str], timeout_s: float, now: float) -> li
             ends = _certificate_ends(address, timeout_s)
         except (OSError, ValueError):
             continue  # that it doesn't answer is told already
-        to_do = f"give {service} a new one (C360_TLS_CERTIFICATE), and restart it"
+        to_do = f"give {service} a new one (C360_TLS_CERTIFICATE_FILE, with its key), and send it SIGHUP"
         found += of_expiry(f"certificate of {service}", ends - now, SOON_CERTIFICATE_S, to_do)
     own = environ.get("C360_TLS_CERTIFICATE_FILE")
     if own and os.access(own, os.R_OK):
