@@ -205,7 +205,7 @@ def compose(
     ready, steady = _ready(profiles, progress, held, decisions, owners.cache)
     consent = ConsentFollower(consents, purposes, decisions, progress, lease, hub, identifiers)
     followed = Committed(pool, partitions), consents, rulebook
-    keeping_up = KeepingUp(*followed, held, owners, decisions, progress, consent.learn, lease.renew)
+    keeping_up = KeepingUp(*followed, held, owners, decisions, progress, consent.learn, lease.renew, time.monotonic)
     visibility, new_rules = Visibility(profiles, states, steady), NewRules(states, history, chooser, rulebook)
     told = (on_changed, on_replaced, snapshotter)
     recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)

@@ -21,6 +21,9 @@ from shared.positions import Progress
 
 LOOK_S: Final = 0.02  # what is ready may be older than the owner's answer by that
 WAITED_S: Final = 0.005  # while somebody waits to read what they wrote
+RECENT_S: Final = (
+    1.0  # since a look began that is done: what is ready is given out; afterwards each answer is made anew, which takes a look
+)
 MOST_EVENTS: Final = 10_000  # of one look, and decisions; where there are more all is forgotten
 
 
@@ -36,7 +39,9 @@ class KeepingUp:
         progress: Progress,
         learn: Callable[[dict[str, PurposeDefined]], None],
         on_decided: Callable[[], None],
+        clock: Callable[[], float],
     ) -> None:
+        """`clock` in seconds, monotonic."""
         self._committed = committed
         self._consents = consents
         self._rulebook = rulebook
@@ -46,6 +51,8 @@ class KeepingUp:
         self._progress = progress
         self._learn = learn
         self._on_decided = on_decided
+        self._clock = clock
+        self._looked = float("-inf")
         self._turn = asyncio.Lock()
         self._begun = self._done = 0
         self._known: Stand | None = None
@@ -54,6 +61,10 @@ class KeepingUp:
     def next_positions(self) -> Mapping[int, int]:
         """What is applied; empty before anything is known."""
         return self._known.next_positions if self._known else {}
+
+    def is_recent(self) -> bool:
+        """Whether it is known what was committed up to a moment ago: the database may be slow, or away."""
+        return self._clock() - self._looked < RECENT_S
 
     async def run(self) -> None:
         """Never returns; raises when the database is down, to be started over."""
@@ -68,8 +79,9 @@ class KeepingUp:
             if self._done > asked:
                 return
             self._begun += 1
+            began = self._clock()
             await self._look()
-            self._done = self._begun
+            self._done, self._looked = self._begun, began
 
     async def _look(self) -> None:
         known, now = self._known, await self._committed.stand()

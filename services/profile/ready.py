@@ -50,8 +50,12 @@ def _size_of(given: Given | None) -> int:
     return 0 if given is None else FIELD_BYTES * len(given.terms.fields) + KEY_BYTES * len(given.members)
 
 
+def always() -> bool:
+    return True
+
+
 class ReadyAnswers:
-    """By request, as it came. `holds` says whether one may be served at this moment."""
+    """By request, as it came. `holds` says whether one may be served at this moment. None is, unless `is_told`: that it is dropped by what changes."""
 
     def __init__(self, holds: Callable[[Ready], bool], clock: Clock, most_bytes: int = READY_BYTES) -> None:
         self._holds = holds
@@ -60,13 +64,14 @@ class ReadyAnswers:
         self._held: OrderedDict[bytes, Ready] = OrderedDict()
         self._by_key: defaultdict[bytes, set[bytes]] = defaultdict(set)
         self._bytes = 0
+        self.is_told: Callable[[], bool] = always
         self.changes = 0  # an answer that was begun before the last of them isn't kept
         self._changed = deque[frozenset[bytes] | None]()  # by the last of them
         self._changed_keys = 0
 
     def find(self, request: bytes) -> Ready | None:
         ready = self._held.get(request)
-        if ready is None or not self._holds(ready):
+        if ready is None or not self.is_told() or not self._holds(ready):
             return None
         if ready.until != END_OF_TIME and ready.until <= self._clock():
             self._forget(request)

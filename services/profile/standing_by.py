@@ -3,12 +3,14 @@ before it is answered, and goes by each withdrawal before that is answered, by a
 """
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any, Final
 
 from nats.aio.client import Client
 
 from services.profile.composition import Parts
 from services.profile.disclosed import Disclosed
+from services.profile.ready import always
 from services.profile.steady import known
 from shared import health
 from shared.bus.settling import AskedOfTheOwner
@@ -42,17 +44,30 @@ async def stand_by(ownership: Ownership, server: RpcServer, client: Client, pool
     async def claim() -> None:
         await parts.recorder.load()
 
-    beside = (keep_going("keep up with the owner", parts.keeping_up.run), become_ready())
-    tasks = [asyncio.create_task(work) for work in beside]
-    parts.profiles.settle = settle
-    disclosed.confirm_by(parts.keeping_up.look)
-    try:
+    async def take() -> None:
         await ownership.take()
         await keep_going("take the log over", claim)
+
+    beside = (keep_going("keep up with the owner", parts.keeping_up.run), become_ready())
+    tasks = [asyncio.create_task(work) for work in beside]
+    parts.profiles.settle, parts.ready.is_told = settle, parts.keeping_up.is_recent
+    disclosed.confirm_by(parts.keeping_up.look)
+    try:
+        await _unless_ended(take(), tasks[0])
     except asyncio.CancelledError:  # it is stopped: calls that are under way are answered
         await server.stop()
         raise
     finally:
         await end(tasks)
         disclosed.confirm_by(known)
-        parts.profiles.settle = own
+        parts.profiles.settle, parts.ready.is_told = own, always
+
+
+async def _unless_ended(work: Coroutine[Any, Any, None], following: asyncio.Task[None]) -> None:
+    """Raises what ends `following`, which never returns: who can't follow must not go on answering."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, following}, return_when=asyncio.FIRST_COMPLETED)
+        (following if following.done() else task).result()
+    finally:
+        await end([task])

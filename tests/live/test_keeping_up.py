@@ -16,10 +16,11 @@ from c360.profile.v1 import profile_pb2 as pb
 
 from services.profile import keeping_up
 from services.profile.domain.rules_document import SHIPPED, to_json
+from services.profile.standing_by import _unless_ended
 from services.profile.tables.rulebook import RULES_STREAM
 from services.stack.stack import Stack
 from shared.events import customer as events
-from shared.events.catalogue import Entry, make_entry
+from shared.events.catalogue import Entry, UnknownEvent, make_entry
 from shared.events.profile_rules import PROFILE_RULES_ACTIVATED, ProfileRulesActivated, ProfileRulesDiffer
 from shared.ids import to_text
 from shared.rpc.errors import reason_of
@@ -146,6 +147,29 @@ async def test_who_is_erased_is_told_no_more_and_her_address_is_nobodys(followed
     await followed.inside.record([make_entry(events.ERASED, followed.stream, new_id(), 0, gone)])
     await followed.follow()
     assert await followed.told(followed.beside) == ["CUSTOMER_ERASED", "IDENTIFIER_UNKNOWN"]
+
+
+async def test_what_is_ready_is_not_given_out_where_it_is_not_known_whether_it_changed(
+    followed: Followed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the database doesn't say how far the owner is; whoever asks then waits for that."""
+    followed.beside.parts.ready.is_told = followed.beside.parts.keeping_up.is_recent
+    for _ in range(2):
+        assert await followed.told(followed.beside) == ["Kiel"] * 2
+    monkeypatch.setattr(keeping_up, "RECENT_S", 0.0)
+    await followed.withdraws()
+    assert await followed.told(followed.beside) == ["CONSENT_WITHDRAWN"] * 2
+    await followed.grants()
+    assert await followed.told(followed.beside) == ["Kiel"] * 2
+
+
+async def test_who_can_not_follow_any_more_ends() -> None:
+    async def fail() -> None:
+        raise UnknownEvent("customer.linked")
+
+    following = asyncio.create_task(fail())
+    with pytest.raises(UnknownEvent):
+        await _unless_ended(asyncio.sleep(PATIENCE_S), following)
 
 
 async def test_far_behind_it_begins_from_what_stands(followed: Followed, monkeypatch: pytest.MonkeyPatch) -> None:
