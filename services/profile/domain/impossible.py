@@ -68,6 +68,7 @@ def _of_no_event(root: Node) -> Objections:
     yield from unknown_types(root)
     if not counted_types(root):
         yield root, f"no event has all that this asks for: {told_of(root)}"
+    yield from of_no_such_size(root, lambda path: None)
 
 
 def _without_value(definition: Definition) -> Callable[[Node], Objections]:
