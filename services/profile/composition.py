@@ -210,7 +210,8 @@ def compose(
     told = (on_changed, on_replaced, snapshotter)
     recorder = Recorder(writer, states, rulebook, identifiers, owners, parked, held, decisions, vault, progress, run, *told)
     batches, scans = (Batches(profiles, owners, cache, vault.lookup_key) for cache in (held, LoadingCache(states.load, 0)))
-    simulation, counting = (Simulation(batches, chooser, states, history, vault.lookup_key, now_us) for _ in range(2))  # two lines
+    tried = (batches, chooser, states, history, vault.lookup_key, now_us, steady)
+    simulation, counting = (Simulation(*tried) for _ in range(2))  # two lines
     standings, beginnings = Standings(vault, chooser, rulebook, partitions, now_us), Beginnings(vault, chooser, partitions)
     activator = Activator(recorder, rulebook, states, counting, hub.everything_changed, now_us, id_maker(now_us))
     return Parts(
@@ -246,5 +247,5 @@ def compose(
         memberships=members,
         listed=Listed(batches, chooser, rulebook, states, held, steady),
         belongings=Belongings(profiles, now_us),
-        past_members=PastMembers(profiles, batches, chooser, states, now_us),
+        past_members=PastMembers(profiles, batches, chooser, states, now_us, steady),
     )

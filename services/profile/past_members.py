@@ -1,7 +1,7 @@
 """Who was in a segment at an instant: everybody is looked at as of then, page by page; what is written of members isn't read."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from contextlib import aclosing
 from typing import Final, Literal
 
@@ -15,6 +15,8 @@ from services.profile.domain.golden import GoldenRecord
 from services.profile.domain.membership import rests_on_less, standing_in
 from services.profile.domain.rules import Rules
 from services.profile.failures import OF_OTHERS, note
+from services.profile.reading import judged_by, looked_up, noted
+from services.profile.steady import Steady
 from services.profile.tables.snapshots import NEVER
 from services.profile.tables.states import States
 from shared.errors import NotPermitted, WrongState
@@ -56,12 +58,15 @@ class PageThen(msgspec.Struct):
 
 
 class PastMembers:
-    def __init__(self, profiles: Profiles, batches: Batches, chooser: Chooser, states: States, clock: Clock) -> None:
+    def __init__(
+        self, profiles: Profiles, batches: Batches, chooser: Chooser, states: States, clock: Clock, steady: Steady
+    ) -> None:
         self._profiles = profiles
         self._batches = batches
         self._chooser = chooser
         self._states = states
         self._clock = clock
+        self._steady = steady
 
     async def rules(self, instant: Instant, choice: RulesChoice) -> Rules:
         """Raises NotFound (RULES_UNKNOWN)."""
@@ -69,12 +74,12 @@ class PastMembers:
         return self._chooser.rules(choice, known_at)
 
     async def page(self, asked: Asked, after: bytes, at_most: int) -> PageThen:
-        """Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
+        """Each is judged at a moment of their own. Raises Unavailable (CONSENT_NOT_CONFIRMED)."""
         loop, told = asyncio.get_running_loop(), PageThen()
         until = loop.time() + LOOKS_S
         async with aclosing(self._states.pages(LOOKED_AT_ONCE, after=after)) as pages:
             async for streams in pages:
-                outcomes = await self._outcomes(streams, asked)
+                outcomes = await self._steady.each(streams, lambda some: self._outcomes(some, asked))
                 for stream in (one for one in streams if one in outcomes):
                     told.add(stream, outcomes[stream])
                     if len(told.members) >= at_most:
@@ -85,7 +90,7 @@ class PastMembers:
                     return told
         return told
 
-    async def _outcomes(self, streams: Sequence[bytes], asked: Asked) -> dict[bytes, Outcome]:
+    async def _outcomes(self, streams: Collection[bytes], asked: Asked) -> dict[bytes, Outcome]:
         """One of whom no answer can be made holds up nobody else."""
         try:
             return await self._permitted(await self._judged(streams, asked), asked.purpose)
@@ -93,8 +98,9 @@ class PastMembers:
             raise
         except Exception as error:
             if len(streams) == 1:
-                note(streams[0], "segments", error)
-                return {streams[0]: "unknown"}
+                [stream] = streams
+                note(stream, "segments", error)
+                return {stream: "unknown"}
         found: dict[bytes, Outcome] = {}
         for stream in streams:
             found |= await self._outcomes([stream], asked)
@@ -104,6 +110,8 @@ class PastMembers:
         """Of those who answered for themselves then: whoever was in the segment, and of whom it can't be told."""
         instant, rules = asked.instant, asked.rules
         clusters = await self._profiles.clusters_as_of(streams, instant, rules.version)
+        for stream, cluster in clusters.items():
+            _depends_on(stream, {stream, *cluster.past})
         own = {stream: cluster for stream, cluster in clusters.items() if _stood_for(stream, cluster)}
         whole = {stream: {s: past.held for s, past in one.past.items()} for stream, one in own.items() if not one.redacted}
         profiles = await self._profiles.chosen(whole, rules, instant)
@@ -128,16 +136,25 @@ class PastMembers:
             if isinstance(refused, Refused) and isinstance(refused.refusal, WrongState):
                 continue
             found[customer] = outcome
-            if outcome != "unknown" and (isinstance(refused, Refused) or not await self._others_permit(cluster, purpose)):
+            if outcome != "unknown" and (isinstance(refused, Refused) or not await self._others_permit(customer, cluster, purpose)):
                 found[customer] = "withheld"
         return found
 
-    async def _others_permit(self, cluster: Cluster, purpose: PurposeDefined) -> bool:
-        try:
-            await self._profiles.permit_others(cluster.past, purpose)
-        except NotPermitted:
-            return False
-        return True
+    async def _others_permit(self, customer: bytes, cluster: Cluster, purpose: PurposeDefined) -> bool:
+        permit = True
+        with noted() as reading:
+            try:
+                await self._profiles.permit_others(cluster.past, purpose)
+            except NotPermitted:
+                permit = False
+            reading.evidence.clear()  # it is of others, who may be judged for themselves at another moment
+        _depends_on(customer, reading.keys)
+        return permit
+
+
+def _depends_on(customer: bytes, keys: Collection[bytes]) -> None:
+    looked_up(keys)
+    judged_by(customer, keys)
 
 
 def _stood_for(stream: bytes, cluster: Cluster) -> bool:

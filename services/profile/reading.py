@@ -11,10 +11,12 @@ from shared.instants import END_OF_TIME
 
 
 class Moment(NamedTuple):
-    """When somebody was judged: up to where decisions were known (None: that wasn't noted), and by stream the newest events that it was by."""
+    """When somebody was judged: up to where decisions were known (None: that wasn't noted), and by stream the newest events that it was by, and
+    the decisions. Others are judged anew later, by more."""
 
     consent_known: int | None
     newest: Mapping[bytes, int]
+    evidence: Mapping[bytes, Collection[bytes]]
 
 
 class Reading:
@@ -49,7 +51,8 @@ class Reading:
         self.newest |= other.newest
         self.unsteady |= other.unsteady
         self.consent_known = self.consent_known if other.consent_known is None else other.consent_known
-        self.judged_by |= other.judged_by
+        for customer, keys in other.judged_by.items():
+            self.judged_by[customer] = {*self.judged_by.get(customer, ()), *keys}
         self.moments |= other.moments
         for stream, decisions in other.evidence.items():
             self.evidence.setdefault(stream, set()).update(decisions)
@@ -57,7 +60,9 @@ class Reading:
     def took(self, customer: bytes, consent_known: int) -> None:
         """One of many was judged, by no more than that."""
         keys = self.judged_by.get(customer, ())
-        self.moments[customer] = Moment(consent_known, {key: self.newest[key] for key in keys if key in self.newest})
+        newest = {key: self.newest[key] for key in keys if key in self.newest}
+        evidence = {key: frozenset(self.evidence[key]) for key in keys if key in self.evidence}
+        self.moments[customer] = Moment(consent_known, newest, evidence)
 
     def forget(self, customers: Iterable[bytes]) -> None:
         """These are judged anew."""
@@ -68,10 +73,12 @@ class Reading:
 
     def moment_of(self, members: Iterable[bytes]) -> Moment:
         """Of those who are one."""
-        return next((self.moments[one] for one in members if one in self.moments), Moment(self.consent_known, self.newest))
+        now = Moment(self.consent_known, self.newest, self.evidence)
+        return next((self.moments[one] for one in members if one in self.moments), now)
 
-    def evidence_of(self, members: Iterable[bytes]) -> tuple[bytes, ...]:
-        return tuple(sorted({decision for member in members for decision in self.evidence.get(member, ())}))
+    def evidence_of(self, members: Collection[bytes]) -> tuple[bytes, ...]:
+        evidence = self.moment_of(members).evidence
+        return tuple(sorted({decision for member in members for decision in evidence.get(member, ())}))
 
 
 _under_way: ContextVar[Reading | None] = ContextVar("reading", default=None)
@@ -117,6 +124,6 @@ def relied_on(streams: Iterable[bytes], verdict: Verdict) -> None:
 
 
 def judged_by(customer: bytes, keys: Collection[bytes]) -> None:
-    """One of many: what could make them be judged otherwise."""
+    """One of many: what could make them be judged otherwise, besides what was named before."""
     if (reading := _under_way.get()) is not None:
-        reading.judged_by[customer] = keys
+        reading.judged_by[customer] = {*reading.judged_by.get(customer, ()), *keys}

@@ -5,7 +5,7 @@ may not see isn't compared. Else counts would answer any question about a person
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, NamedTuple
 
@@ -23,7 +23,9 @@ from services.profile.domain.sample import Sample
 from services.profile.domain.state import Held, folds_alike
 from services.profile.domain.unmet import Hint, Unmet
 from services.profile.failures import note
+from services.profile.reading import looked_up
 from services.profile.sight import Sight
+from services.profile.steady import Steady
 from services.profile.tables.history import History
 from services.profile.tables.states import States
 from shared.errors import LimitExceeded
@@ -99,13 +101,23 @@ class _Turn:
 
 
 class Simulation:
-    def __init__(self, batches: Batches, chooser: Chooser, states: States, history: History, key: bytes, clock: Clock) -> None:
+    def __init__(
+        self,
+        batches: Batches,
+        chooser: Chooser,
+        states: States,
+        history: History,
+        key: bytes,
+        clock: Clock,
+        steady: Steady,
+    ) -> None:
         self._batches = batches
         self._chooser = chooser
         self._states = states
         self._history = history
         self._key = key
         self._clock = clock
+        self._steady = steady
         self._free = asyncio.Lock()
         self._waiting = 0
         self._turn: _Turn | None = None
@@ -167,12 +179,9 @@ class Simulation:
 
     async def _compare(self, page: list[bytes], both: tuple[Rules, Rules], purpose: PurposeDefined, report: _Report) -> None:
         """The customers whose canonical stream is in the page; nobody is in two, and who was erased is in none."""
-        held = await joined(page, self._states.load)
-        clusters = {customer: cluster_of(customer, held) for customer in page}
-        wanted = {customer: cluster for customer, cluster in clusters.items() if _stands_for(customer, cluster)}
-        outcomes = await self._batches.permitted(wanted, purpose)
+        outcomes = await self._judged(page, purpose)
         permitted = {customer: one for customer, one in outcomes.items() if not isinstance(one, Refused)}
-        report.difference.withheld_customers += len(wanted) - len(permitted)
+        report.difference.withheld_customers += len(outcomes) - len(permitted)
         for some in _divided(permitted):
             await self._compare_some(some, both, report)
 
@@ -207,10 +216,23 @@ class Simulation:
 
     async def _permitting(self, customers: set[bytes], purpose: PurposeDefined) -> set[bytes]:
         """Also still there: they may have been erased or merged since."""
-        held = await joined(customers, self._states.load) if customers else {}
-        clusters = {customer: cluster_of(customer, held) for customer in customers}
-        outcomes = await self._batches.permitted(clusters, purpose)
+        outcomes = await self._judged(customers, purpose)
         return {customer for customer, one in outcomes.items() if not isinstance(one, Refused)}
+
+    async def _judged(self, customers: Collection[bytes], purpose: PurposeDefined) -> dict[bytes, dict[bytes, Held] | Refused]:
+        """Those of them who answer for themselves, each at a moment of their own."""
+
+        async def load(streams: Collection[bytes]) -> dict[bytes, Held]:
+            looked_up(streams)
+            return await self._states.load(streams)
+
+        async def judge(some: Collection[bytes]) -> dict[bytes, dict[bytes, Held] | Refused]:
+            held = await joined(some, load) if some else {}
+            clusters = {customer: cluster_of(customer, held) for customer in some}
+            wanted = {customer: cluster for customer, cluster in clusters.items() if _stands_for(customer, cluster)}
+            return await self._batches.permitted(wanted, purpose)
+
+        return await self._steady.each(customers, judge)
 
 
 def _divided(clusters: Clusters) -> Iterator[Clusters]:

@@ -12,10 +12,12 @@ import pytest
 import pytest_asyncio
 from c360.common.v1.common_pb2 import CustomerRef
 from c360.profile.v1 import disclosure_pb2 as disclosures
-from c360.profile.v1 import export_pb2, history_pb2, watch_pb2
+from c360.profile.v1 import export_pb2, history_pb2, rules_pb2, segment_pb2, watch_pb2
 from c360.profile.v1 import profile_pb2 as pb
 from c360.profile.v1.export_pb2_grpc import ExportServiceStub
 from c360.profile.v1.history_pb2_grpc import HistoryServiceStub
+from c360.profile.v1.rules_pb2_grpc import ProfileRulesServiceStub
+from c360.profile.v1.segment_pb2_grpc import SegmentServiceStub
 
 from services.profile.domain.decided import KnownDecision
 from services.stack.stack import Stack
@@ -23,14 +25,17 @@ from shared.events.catalogue import Entry, encode
 from shared.events.consent import Outcome, PurposeDefined
 from shared.identifiers import hash_of, normalise
 from shared.ids import partition_of, to_text
-from shared.instants import now_us
+from shared.instants import now_us, to_timestamp
 from tests.live.inside import Inside, cut_off, founded, identified, linked, merged, new_id
+from tests.live.test_profile_rules import activated, command
 
 SEEDS = range(4)
 CUSTOMERS = 4
 ROUNDS = 60
 READERS = 3
 PURPOSES = ("news", "letters")
+RULES = """{"segments": {"somewhere": {"when": "traits.city != 'Hull'"}}}"""
+OTHER_RULES = """{"traits": {"city": {"rule": "first"}}, "segments": {"somewhere": {"when": "traits.city == 'Kiel'"}}}"""
 OUTCOMES: tuple[Outcome, ...] = ("granted", "granted", "granted", "withdrawn", "objected")
 
 
@@ -175,6 +180,20 @@ class Life:
         with suppress(grpc.RpcError):
             await self.random.choice(ways)()
 
+    async def try_out(self) -> None:
+        """What looks at everybody: who was in a segment, and what other rules would change."""
+        await self.pause()
+        purpose, channel = self.random.choice(PURPOSES), self.inside.channel
+        past = segment_pb2.ListSegmentMembersRequest(segment="somewhere", purpose=purpose)
+        (past.known_at if self.random.random() < 0.5 else past.valid_at).CopyFrom(to_timestamp(now_us()))
+        tried = rules_pb2.SimulateRulesRequest(document=OTHER_RULES, purpose=purpose, examples=CUSTOMERS)
+        ways: list[Callable[[], Awaitable[Any]]] = [
+            lambda: SegmentServiceStub(channel).ListSegmentMembers(past),
+            lambda: all_of(ProfileRulesServiceStub(channel).SimulateRules(tried)),
+        ]
+        with suppress(grpc.RpcError):
+            await self.random.choice(ways)()
+
 
 async def all_of(responses: Any) -> None:
     async for _ in responses:
@@ -223,6 +242,18 @@ async def test_so_does_each_other_call_and_each_of_many_in_a_list_an_export_and_
     reads = await all_reads(inside)
     calls = {one.call for one in reads if one.verdict in (disclosures.VERDICT_PERMIT, disclosures.VERDICT_PARTIAL)}
     assert calls >= {"LookupCustomer", "ListIdentifiers", "ListMembers", "GetTimeline", "ExportChanges", "WatchProfiles"}
+    await agree_again(inside, reads)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_so_does_each_of_those_whom_a_past_segment_or_other_rules_tell_of(inside: Inside, seed: int) -> None:
+    life = Life(inside, Random(seed))
+    await life.begin()
+    await activated(inside.parts, command(RULES))
+    for _ in range(ROUNDS):
+        await asyncio.gather(life.change(), *(life.try_out() for _ in range(READERS)))
+    reads = await all_reads(inside)
+    assert {one.call for one in reads} == {"ListSegmentMembers", "SimulateRules"}
     await agree_again(inside, reads)
 
 

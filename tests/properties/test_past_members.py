@@ -22,6 +22,7 @@ from tests.properties.pasts import CUSTOMERS, Teller, instants, or_end, pasts
 from tests.properties.people_read import decision
 from tests.properties.test_profile_limits import room_for
 from tests.properties.test_whatif import CONSENT, Tried
+from tests.unrecorded import calm
 
 ORDERS = {"of": "event.type == 'track'", "aggregate": "count"}
 CONDITIONS = ["has(traits.tier)", "computed.orders >= 2", "size(traits) >= 1"]
@@ -55,7 +56,7 @@ class Asker:
         self.past, self.instant, self.choice, self.purpose = past, instant, choice, purpose
         clock = lambda: past.log.now  # noqa: E731
         self.belongings = Belongings(past.profiles, clock)
-        self.members = PastMembers(past.profiles, past.batches, past.chooser, past.states, clock)
+        self.members = PastMembers(past.profiles, past.batches, past.chooser, past.states, clock, calm())
 
     async def of(self, customer: bytes, purpose: PurposeDefined) -> Belonging | CustomerError:
         try:

@@ -34,6 +34,7 @@ from shared.ids import derived_id
 from tests.properties.past_store import AUDIT, SUPPORT, Past
 from tests.properties.pasts import CUSTOMERS, Teller, pasts
 from tests.properties.people_read import decision
+from tests.unrecorded import calm
 
 CONSENT = msgspec.structs.replace(AUDIT, name="support", legal_basis="consent")
 COMPUTED: dict[str, dict[str, Any]] = {
@@ -68,7 +69,7 @@ class Tried:
         self.past, self.chooser = past, past.profiles.chooser
         batches = Batches(past.profiles, cast(Any, None), LoadingCache(self.load, 0), b"")
         kept: Any = self
-        self.simulation = Simulation(batches, self.chooser, kept, past.history, b"key", lambda: past.log.now)
+        self.simulation = Simulation(batches, self.chooser, kept, past.history, b"key", lambda: past.log.now, calm())
 
     async def load(self, streams: Collection[bytes]) -> dict[bytes, Held]:
         history = self.past.history.of(self.chooser.in_force.keeping)
