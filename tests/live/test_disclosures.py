@@ -400,3 +400,14 @@ async def test_without_a_customer_the_reads_of_everybody_are_told_by_caller_purp
     b = (await who_read(shown, caller="b"))[0].read_time
     assert await told(since_time=b) == ["d", "c", "b"]
     assert await told(until_time=b) == ["a"]
+
+
+async def test_what_is_written_while_it_stops_keeps_nothing_from_stopping(servers: Stack) -> None:
+    """The record of a caller who is gone may be written when all else has ended."""
+    inside = await Inside.open(servers)
+    log, terms = inside.disclosures.log, Terms("GetProfile", "news", 1, bytes(32), "contract", "permit")
+    await log.write([Disclosure(Given(terms, (bytes(16),)), "shop", now_us())])
+    await log.close()
+    await log.write([Disclosure(Given(terms, (bytes(16),)), "shop", now_us())])
+    async with asyncio.timeout(PATIENCE_S):
+        await inside.close()

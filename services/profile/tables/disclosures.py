@@ -36,6 +36,7 @@ class DisclosureLog:
         self._new_id = new_id
         self._writer = AtOnce(pool, PARTITION, clock, VIEWS, self._indexed)
         self._alone = False
+        self._is_closed = False
         self._under_way = NOTHING
 
     async def write(self, disclosures: Sequence[Disclosure]) -> None:
@@ -49,6 +50,9 @@ class DisclosureLog:
             raise Unavailable(
                 "what is read can't be written down at this moment; try again", reason="DISCLOSURE_NOT_RECORDED"
             ) from None
+        finally:
+            if self._is_closed:
+                await self._writer.close()
         faults.reach(faults.AFTER_DISCLOSURES)
 
     async def _append(self, event: DisclosuresRecorded, entry: Entry) -> None:
@@ -71,7 +75,8 @@ class DisclosureLog:
         return True
 
     async def close(self) -> None:
-        """When nothing is written any more; its pool can be closed afterwards."""
+        """Its pool can be closed afterwards: what is written later keeps no session of it."""
+        self._is_closed = True
         await self._writer.close()
 
     async def of_customers(self, customers: Collection[bytes], before: int, limit: int) -> list[Record]:
