@@ -242,6 +242,18 @@ def outside(members: list[bytes]) -> Refused:
     return Refused(NotFound("the customer is not in the segment, or not for this purpose", reason="NOT_IN_SEGMENT"), members)
 
 
+def members_of(outcome: Seen | Refused) -> Sequence[bytes]:
+    """The customers that are one, the canonical first."""
+    return outcome.members if isinstance(outcome, Refused) else outcome.profile.record.members
+
+
+def without_reason(outcome: Seen | Refused) -> Seen | Refused:
+    """Of who isn't in a segment it isn't told why, whether she left it or refuses; nor when there is no such customer."""
+    if isinstance(outcome, Seen) or isinstance(outcome.refusal, NotFound):
+        return outcome
+    return outside(outcome.members)
+
+
 def _permitted(customer: bytes, cluster: dict[bytes, Held], case: Case) -> dict[bytes, Held] | Refused:
     try:
         if not cluster:

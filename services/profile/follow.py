@@ -8,6 +8,7 @@ import msgspec
 
 from services.profile.cache import LoadingCache
 from services.profile.domain.decided import KnownDecision
+from services.profile.following import CONSENT, CONSENT_TOLD
 from services.profile.hub import Hub
 from services.profile.record import Recorder
 from services.profile.tables.consents import Consents
@@ -69,7 +70,8 @@ class ConsentFollower:
         consumed = await self._consents.consumed()
         self.learn(await self._consents.purposes())
         self._decisions.clear()
-        self._progress.advance("consent", consumed - 1)
+        self._progress.advance(CONSENT, consumed - 1)
+        self._progress.advance(CONSENT_TOLD, consumed - 1)
         self._lease.renew()
         self._hub.everything_changed()  # of what was committed before this was lost, nobody may have been told
         follower = Follower(client, CONSENT_STREAM, consumed)
@@ -86,17 +88,19 @@ class ConsentFollower:
         await self._consents.apply(purposes, decisions, sequence)
         self.learn({purpose.name: purpose for purpose in purposes})
         self._decisions.drop({decision.identifier_hash for decision in decisions})
-        self._progress.advance("consent", sequence - 1)
+        self._progress.advance(CONSENT, sequence - 1)
         self._lease.renew()
+        about = set[bytes]() if purposes else await self._watched(decisions)
+        self._progress.advance(CONSENT_TOLD, sequence - 1)
         if purposes:
             self._hub.everything_changed()
         elif decisions:
-            await self._tell(decisions)
+            self._hub.changed(about)
 
-    async def _tell(self, decisions: Sequence[DecisionRecorded]) -> None:
-        """Those who watch the customers that these are about; it is too late for nobody when that is not found out at once."""
+    async def _watched(self, decisions: Sequence[DecisionRecorded]) -> set[bytes]:
+        """Customers that these are about; it is too late for nobody when that is not found out at once."""
         hashes = {decision.identifier_hash for decision in decisions}
-        self._hub.changed(set((await self._identifiers.customers_of(hashes)).values()) if self._hub.is_watched else ())
+        return set((await self._identifiers.customers_of(hashes)).values()) if decisions and self._hub.is_watched else set()
 
     def learn(self, purposes: dict[str, PurposeDefined]) -> None:
         """Those of a name that is known are newer."""

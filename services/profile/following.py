@@ -1,6 +1,6 @@
 """Places in the whole log, for whoever follows: pages of who changed, each once while catching up; and places amid them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple, TypeVar
 
@@ -12,6 +12,7 @@ from services.profile.tables.rulebook import RULES_STREAM
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 from shared.log import LogReader
+from shared.positions import Progress
 
 PAGE_EVENTS = 1_000  # of each partition
 PAGE_DECISIONS = 500
@@ -21,9 +22,11 @@ SEGMENTS: Final = "segments"
 SETTLED: Final = "settled"  # the newest version of the rules that everybody was looked at by for segments
 NOTHING: Final = -1  # the place before everything
 RULES: Final = "rules"  # in the place of one who follows everybody: up to where rules were in force for all that was told
+CONSENT_TOLD: Final = "told/consent"  # as Progress knows it: up to where watchers of those whom a decision is about were woken
 DEFINED: Final = "defined"  # and up to which definition of the purpose
 PASSED: Final = "passed"  # and the instant up to which it was told of whom time alone may show or hide
-MARKS: Final = frozenset({RULES, DEFINED, PASSED})  # are no positions of a log
+SLID: Final = "slid"  # and of whose traits it may change
+MARKS: Final = frozenset({RULES, DEFINED, PASSED, SLID})  # are no positions of a log
 CUSTOMERS: Final = "customers"  # in the place of one who watches some: those of a smaller number were told
 
 T = TypeVar("T")
@@ -56,6 +59,10 @@ def chunks(ordered: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     return (ordered[first : first + most] for first in range(0, len(ordered), most))
 
 
+def together(places_of: Iterable[Callable[[], Places]]) -> Places:
+    return {name: number for one in places_of for name, number in one().items()}
+
+
 def behind(newest: Places, reached: Places) -> int:
     """How many events of the customer log."""
     log = partition_name(0).removesuffix("0")
@@ -85,6 +92,12 @@ def _number(customer: bytes) -> int:
 
 def partition_name(partition: int) -> str:
     return f"profile/{partition}"
+
+
+def told_by_now(progress: Progress, partitions: int) -> Places:
+    """Behind which nobody is who is watched and whose watchers weren't woken yet: a place that a watcher is given may hold no more."""
+    log = {partition_name(partition): progress.applied(partition_name(partition)) for partition in range(partitions)}
+    return log | {CONSENT: progress.applied(CONSENT_TOLD)}
 
 
 def looked_at(log: str) -> str:

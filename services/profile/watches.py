@@ -5,12 +5,12 @@ time. Both find the newest state, so a slow watcher skips what was between, and 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 
 import msgspec
 
 from services.profile.app import Profiles
-from services.profile.batches import Batches, Refused, Seen, Within, outside
+from services.profile.batches import Batches, Refused, Seen, Within, members_of, without_reason
 from services.profile.belonging import require_sight_of
 from services.profile.circle import Circle
 from services.profile.domain.membership import by_events_alone, standing_in
@@ -21,6 +21,7 @@ from services.profile.following import (
     NOTHING,
     SEGMENTS,
     SETTLED,
+    SLID,
     Follower,
     Moves,
     Places,
@@ -29,8 +30,10 @@ from services.profile.following import (
     first_of_each,
     looked_at,
     partition_name,
+    together,
     told_before,
     told_by_log,
+    told_by_now,
     told_in_order,
 )
 from services.profile.hub import Hub
@@ -38,6 +41,7 @@ from services.profile.passing import Passing, passed_by
 from services.profile.profile import Profile
 from services.profile.reading import Reading, noted, steady_until
 from services.profile.ready import ReadyAnswers
+from services.profile.sliding import Sliding, TellsOf, delays_of
 from services.profile.steady import Steady
 from services.profile.tables.consents import Consents
 from services.profile.tables.identifiers import Identifiers
@@ -45,7 +49,6 @@ from services.profile.tables.memberships import Memberships
 from services.profile.tables.rulebook import RULES_STREAM
 from services.profile.watch_turns import WatchTurns
 from shared.consent_conditions import time_permits
-from shared.errors import NotFound
 from shared.events.consent import PurposeDefined
 from shared.ids import partition_of
 from shared.instants import Clock
@@ -118,7 +121,7 @@ class Watches:
         *,
         with_verified: bool,
         segment: str = "",
-        tells_of: Callable[[Collection[str]], bool] = bool,
+        tells_of: TellsOf = bool,
     ) -> AsyncGenerator[Look, None]:
         """First of all of these, then of those that changed. Those who aren't in a segment that is named are refused. Who comes back amid
         a look is told first of those who are left of it. `tells_of` says whether what is told may change with traits of these names."""
@@ -150,10 +153,10 @@ class Watches:
             circle.leave()
 
     async def all(
-        self, purpose_name: str, after: Places | None, *, with_verified: bool, segment: str = ""
+        self, purpose_name: str, after: Places | None, *, with_verified: bool, segment: str = "", tells_of: TellsOf = bool
     ) -> AsyncGenerator[Look, None]:
-        """Of everybody whom the log names behind `after`, in pages, and whom time alone shows or hides; from the beginning again when the
-        purpose or the rules changed. Of a segment also of those who entered or left it without an event."""
+        """Of everybody whom the log names behind `after`, in pages, and whom time alone shows, hides or changes; from the beginning again when
+        the purpose or the rules changed. Of a segment also of those who entered or left it without an event. `tells_of` as in `some`."""
         applied = self._followed(segment)
         follower = Follower(self._reader, self._consents, self._identifiers, self._scans, self._partitions, applied, after)
         if after:
@@ -161,6 +164,7 @@ class Watches:
         moves = Moves(self._memberships, segment, applied, after)
         since = await passed_by(after, self._partitions, self._reader, self._clock)
         passing = Passing(self._consents, self._identifiers, self._clock, since)
+        sliding = Sliding(self._reader, self._partitions, self._clock, (after or {}).get(SLID, since))
         news = asyncio.Event()
         with self._hub.following(news):
             while True:
@@ -169,9 +173,13 @@ class Watches:
                 purpose = await self._permitted(purpose_name, segment)
                 if moves.settle(applied):
                     follower.begin_again(applied)
-                before = follower.places() | moves.places() | passing.places()
+                places_of = (follower.places, moves.places, passing.places, sliding.places)
+                before = together(places_of)
                 found = [*await follower.page(applied, purpose), *await moves.page(applied), *await passing.page(purpose)]
-                steps, places = first_of_each(found), follower.places() | moves.places() | passing.places()
+                # Else whom the keeper hasn't seen enter would be shown, and not be seen to leave.
+                by_clock = self._by_events_alone(segment)
+                found += await sliding.page(delays_of(self._profiles.in_force, tells_of) if by_clock else ())
+                steps, places = first_of_each(found), together(places_of)
                 at = {name: min(before.get(name, NOTHING), number) for name, number in places.items()}
                 for few in chunks(steps, CUSTOMERS_AT_ONCE):
                     reached = told_by_log(few, at)
@@ -181,7 +189,7 @@ class Watches:
                     yield msgspec.structs.replace(look, reached=reached, newest=newest)
                     at = reached[few[-1].customer]
                 yield Look(purpose, places=places, newest=newest)
-                if not (follower.is_behind(applied) or moves.is_behind(applied) or passing.is_behind):
+                if not (follower.is_behind(applied) or moves.is_behind(applied) or passing.is_behind or sliding.is_behind):
                     await wait_for_news(news, RECHECK_S)
                     await asyncio.sleep(GATHERING_S)
 
@@ -223,7 +231,7 @@ class Watches:
                     customers, lambda some: batches.seen(some, purpose, with_verified=with_verified, within=within)
                 )
         if segment:
-            seen = {customer: _without_reason(outcome) for customer, outcome in seen.items()}
+            seen = {customer: without_reason(outcome) for customer, outcome in seen.items()}
         return Look(purpose, {c: seen[c] for c in customers if c in seen}, since=since, is_scan=is_scan, reading=reading)
 
     def _within(self, segment: str, purpose: PurposeDefined) -> Within:
@@ -240,7 +248,7 @@ class Watches:
         return is_in
 
     def _applied(self) -> Places:
-        return {name: self._progress.applied(name) for name in (*map(partition_name, range(self._partitions)), CONSENT)}
+        return told_by_now(self._progress, self._partitions)
 
     def _followed(self, segment: str) -> Places:
         """What may be looked at. In whose segment time plays a part, only what the keeper of memberships has looked at before: of
@@ -286,15 +294,3 @@ class Watches:
         hashes = {bound for profile in still.values() for bound in profile.record.identifiers}
         decided = await self._consents.decided_among(hashes, consent)
         return frozenset(customer for customer, profile in still.items() if decided.isdisjoint(profile.record.identifiers))
-
-
-def _without_reason(outcome: Seen | Refused) -> Seen | Refused:
-    """Of who isn't in a segment it isn't told why, whether she left it or refuses; nor when there is no such customer."""
-    if isinstance(outcome, Seen) or isinstance(outcome.refusal, NotFound):
-        return outcome
-    return outside(outcome.members)
-
-
-def members_of(outcome: Seen | Refused) -> Sequence[bytes]:
-    """The customers that are one, the canonical first."""
-    return outcome.members if isinstance(outcome, Refused) else outcome.profile.record.members

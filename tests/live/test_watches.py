@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -176,6 +176,40 @@ async def test_a_watch_from_the_beginning_tells_of_everybody_once_and_of_those_i
         await watching.caught_up()
     assert mirror.profiles == {}
     assert mirror.gone == [(to_text(world.streams[0]), "CONSENT_WITHDRAWN")]
+
+
+async def test_no_place_is_behind_a_decision_of_which_nobody_was_told(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds for reads while it is still looked up whom it is about; who leaves with a place meanwhile is told when they are back."""
+    monkeypatch.setattr(watches, "RECHECK_S", 0.02)
+    world, mirror, looked_up = World(inside, "consent"), Mirror(), asyncio.Event()
+    await world.begin()
+    for number in (0, 1):
+        await world.play(("identify", number, "Kiel"))
+        await world.play(("decide", number, "granted"))
+    customers_of = inside.parts.consent._identifiers.customers_of
+
+    class Late:
+        async def customers_of(self, hashes: Collection[bytes]) -> dict[bytes, bytes]:
+            await looked_up.wait()
+            return await customers_of(hashes)
+
+    async with Watching(inside, mirror, world.purpose, world.streams[:2]) as watching, asyncio.timeout(PATIENCE_S):
+        await watching.caught_up()
+        monkeypatch.setattr(inside.parts.consent, "_identifiers", Late())
+        known = inside.parts.progress.applied("consent")
+        withdrawing = asyncio.create_task(world.play(("decide", 1, "withdrawn")))
+        await inside.parts.progress.wait("consent", known + 1, PATIENCE_S)
+        place = mirror.place
+        await world.play(("identify", 0, "Hull"))
+        while mirror.place == place:
+            assert not withdrawing.done()
+            await asyncio.sleep(POLL_S)
+    looked_up.set()
+    await withdrawing
+    async with Watching(inside, mirror, world.purpose, world.streams[:2]) as watching:
+        await watching.caught_up()
+    assert mirror.profiles.keys() == {to_text(world.streams[0])}
+    assert mirror.gone == [(to_text(world.streams[1]), "CONSENT_WITHDRAWN")]
 
 
 async def test_who_says_to_come_back_is_not_told_who_refuses(inside: Inside) -> None:

@@ -67,7 +67,9 @@ class WatchApi(watch_pb2_grpc.WatchServiceServicer):
     ) -> AsyncGenerator[Look, None]:
         verified = wanted.mask.wants_any_trait(CONFIRMABLE) or not wanted.changed_traits.isdisjoint(CONFIRMABLE)
         if customers is None:
-            return self._watches.all(request.purpose, after, with_verified=verified, segment=request.segment)
+            return self._watches.all(
+                request.purpose, after, with_verified=verified, segment=request.segment, tells_of=wanted.tells_of
+            )
         return self._watches.some(
             request.purpose, customers, after, with_verified=verified, segment=request.segment, tells_of=wanted.tells_of
         )

@@ -16,11 +16,11 @@ from services.profile.api.disclosing import WatchDisclosures
 from services.profile.api.masks import TRAITS, WITHHELD, Mask
 from services.profile.api.messages import as_of_its_events, profile_message
 from services.profile.api.told import REMEMBERED, Told
-from services.profile.batches import Refused, Seen
+from services.profile.batches import Refused, Seen, members_of
 from services.profile.following import MARKS, NOTHING, Places, amid, behind
 from services.profile.profile import Profile
 from services.profile.watch_turns import TOLD_AT_ONCE, WatchTurns
-from services.profile.watches import Look, members_of
+from services.profile.watches import Look
 from shared.errors import LimitExceeded
 from shared.events.consent import PurposeDefined
 from shared.ids import to_text

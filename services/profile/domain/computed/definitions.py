@@ -24,12 +24,13 @@ from services.profile.domain.computed.document import (
     Scores,
 )
 from services.profile.domain.computed.events import EVENT
-from services.profile.domain.computed.lifetime_value import MAX_HORIZON_US, LifetimeModel
+from services.profile.domain.computed.lifetime_value import MAX_HORIZON_US, SILENCE_STEPS, LifetimeModel
 from services.profile.domain.computed.names import event_names
 from services.profile.domain.computed.occurrences import MAX_OCCURRENCES, How, Kept, Scalar
 from services.profile.domain.computed.windows import MAX_WINDOW_US, Span, duration, span_of
 from services.profile.domain.expressions.language import Expression, Kind, Language, Values, invalid
 from services.profile.domain.expressions.tree import taken_of
+from shared.instants import DAY
 
 MAX_VALUE_CHARACTERS = 256  # a longer text doesn't count: a value is kept for each event
 MAX_LISTED = 200  # values of a unique_list
@@ -62,6 +63,13 @@ class Definition:
     def depends_on_time(self) -> bool:
         """Whether its value may become another with no event."""
         return not self.span.is_open or self.aggregate in OF_TIME
+
+    @property
+    def delays_us(self) -> frozenset[int]:
+        """How long after an event that counts the value may become another with no other event."""
+        windows = {length for length in (self.span.sliding_us, self.span.gap_us) if length is not None}
+        steps = {days * DAY for days in SILENCE_STEPS if days} if self.aggregate == "lifetime_value" else set[int]()
+        return frozenset(windows | steps | set(self.recency_us))
 
     @property
     def meaning(self) -> tuple[object, ...]:

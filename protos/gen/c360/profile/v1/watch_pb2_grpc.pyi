@@ -39,9 +39,10 @@ class WatchServiceStub:
     Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
     told once that she is gone, and why.
     Who may be seen, or no more, by the passing of time alone (a child who comes of age, a grant that runs out) is told within some seconds.
-    What else changes so (computed traits with a window) is told of customers that are named within some seconds;
-    who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
-    is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
+    What else changes so (computed traits with a window) is told of customers that are named within some seconds, and to who watches everybody
+    within a thousandth of the window (a second at least, a minute at most); of an event that came late, as much later. In a watch of
+    everybody in a segment in which time plays a part it is told with the customer's next event. Who enters or leaves a segment that is
+    watched by the passing of time is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
     more, or by what the purpose may not see.
     To go on after a break, give back the newest `place` (or the newest `positions`). What changed since is sent, by whatever it changed.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the `place` to go on from, behind
@@ -63,9 +64,10 @@ class WatchServiceAsyncStub(WatchServiceStub):
     Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
     told once that she is gone, and why.
     Who may be seen, or no more, by the passing of time alone (a child who comes of age, a grant that runs out) is told within some seconds.
-    What else changes so (computed traits with a window) is told of customers that are named within some seconds;
-    who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
-    is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
+    What else changes so (computed traits with a window) is told of customers that are named within some seconds, and to who watches everybody
+    within a thousandth of the window (a second at least, a minute at most); of an event that came late, as much later. In a watch of
+    everybody in a segment in which time plays a part it is told with the customer's next event. Who enters or leaves a segment that is
+    watched by the passing of time is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
     more, or by what the purpose may not see.
     To go on after a break, give back the newest `place` (or the newest `positions`). What changed since is sent, by whatever it changed.
     Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the `place` to go on from, behind
@@ -90,9 +92,10 @@ class WatchServiceServicer(metaclass=_abc_1.ABCMeta):
         Consent is checked for every change: of whom the watcher may no longer see (consent withdrawn, erased, restricted) it is
         told once that she is gone, and why.
         Who may be seen, or no more, by the passing of time alone (a child who comes of age, a grant that runs out) is told within some seconds.
-        What else changes so (computed traits with a window) is told of customers that are named within some seconds;
-        who watches everybody is told with the customer's next event. Who enters or leaves a segment that is watched by the passing of time
-        is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
+        What else changes so (computed traits with a window) is told of customers that are named within some seconds, and to who watches everybody
+        within a thousandth of the window (a second at least, a minute at most); of an event that came late, as much later. In a watch of
+        everybody in a segment in which time plays a part it is told with the customer's next event. Who enters or leaves a segment that is
+        watched by the passing of time is told within some seconds too. A watch of a segment ends with NOT_FOUND or PERMISSION_DENIED when the rules in force define it no
         more, or by what the purpose may not see.
         To go on after a break, give back the newest `place` (or the newest `positions`). What changed since is sent, by whatever it changed.
         Who takes nothing for 30 seconds is dropped with RESOURCE_EXHAUSTED (WATCH_TOO_SLOW), which names the `place` to go on from, behind
