@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file c360/profile/v1/rules.proto.
  */
 export const file_c360_profile_v1_rules: GenFile = /*@__PURE__*/
-  fileDesc("ChtjMzYwL3Byb2ZpbGUvdjEvcnVsZXMucHJvdG8SD2MzNjAucHJvZmlsZS52MSJSCgtSdWxlc0Nob2ljZRImCgJvZhgBIAEoDjIYLmMzNjAucHJvZmlsZS52MS5SdWxlc09mSAASEQoHdmVyc2lvbhgCIAEoDUgAQggKBmNob2ljZSIzCg9HZXRSdWxlc1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDRIPCgdwdXJwb3NlGAIgASgJIpQBChBHZXRSdWxlc1Jlc3BvbnNlEiwKBXJ1bGVzGAEgASgLMh0uYzM2MC5wcm9maWxlLnYxLlJ1bGVzVmVyc2lvbhIQCghkb2N1bWVudBgCIAEoCRIWCg5zZXR0bGVkX3N0YXRlcxgDIAEoBBIOCgZzdGF0ZXMYBCABKAQSGAoQc2hpcHBlZF9kb2N1bWVudBgFIAEoCSJKChBMaXN0UnVsZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg8KB3B1cnBvc2UYAyABKAkiWgoRTGlzdFJ1bGVzUmVzcG9uc2USLAoFcnVsZXMYASADKAsyHS5jMzYwLnByb2ZpbGUudjEuUnVsZXNWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLxAQoMUnVsZXNWZXJzaW9uEg8KB3ZlcnNpb24YASABKA0SMQoNYWN0aXZhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMYWN0aXZhdGVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRI1CghleHBlY3RlZBgFIAEoCzIjLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZERpZmZlcmVuY2USDwoHc2V0dGxlZBgGIAEoCBIvCgtyZWNvcmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiowQKEkV4cGVjdGVkRGlmZmVyZW5jZRIRCgljdXN0b21lcnMYASABKAQSGQoRY2hhbmdlZF9jdXN0b21lcnMYAiABKAQSPwoGdHJhaXRzGAMgAygLMi8uYzM2MC5wcm9maWxlLnYxLkV4cGVjdGVkRGlmZmVyZW5jZS5UcmFpdHNFbnRyeRJDCghzZWdtZW50cxgEIAMoCzIxLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZERpZmZlcmVuY2UuU2VnbWVudHNFbnRyeRIaChJ3aXRoaGVsZF9jdXN0b21lcnMYBSABKAQSFwoPd2l0aGhlbGRfdHJhaXRzGAYgAygJEhkKEXdpdGhoZWxkX3NlZ21lbnRzGAcgAygJEg8KB3B1cnBvc2UYCCABKAkSRgoKY3V0X3RyYWl0cxgJIAMoCzIyLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZERpZmZlcmVuY2UuQ3V0VHJhaXRzRW50cnkaLQoLVHJhaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ARpPCg1TZWdtZW50c0VudHJ5EgsKA2tleRgBIAEoCRItCgV2YWx1ZRgCIAEoCzIeLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZE1vdmVzOgI4ARowCg5DdXRUcmFpdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIlcKDUV4cGVjdGVkTW92ZXMSDwoHZW50ZXJlZBgBIAEoBBIMCgRsZWZ0GAIgASgEEg8KB21lbWJlcnMYAyABKAQSFgoOanVkZ2VkX2J5X2xlc3MYBCABKAQiSwoUU2ltdWxhdGVSdWxlc1JlcXVlc3QSEAoIZG9jdW1lbnQYASABKAkSEAoIZXhhbXBsZXMYAiABKA0SDwoHcHVycG9zZRgDIAEoCSLtAQoVU2ltdWxhdGVSdWxlc1Jlc3BvbnNlEhYKDmNoZWNrZWRfc3RhdGVzGAEgASgEEg4KBnN0YXRlcxgCIAEoBBI3CgpkaWZmZXJlbmNlGAMgASgLMiMuYzM2MC5wcm9maWxlLnYxLkV4cGVjdGVkRGlmZmVyZW5jZRIvCghleGFtcGxlcxgEIAMoCzIdLmMzNjAucHJvZmlsZS52MS5DaGFuZ2VkVmFsdWUSMQoFbW92ZXMYBSADKAsyIi5jMzYwLnByb2ZpbGUudjEuQ2hhbmdlZE1lbWJlcnNoaXASDwoHd2FpdGluZxgGIAEoCCKNAQoMQ2hhbmdlZFZhbHVlEhMKC2N1c3RvbWVyX2lkGAEgASgJEg0KBXRyYWl0GAIgASgJEiwKBmJlZm9yZRgDIAEoCzIcLmMzNjAucHJvZmlsZS52MS5DaG9zZW5WYWx1ZRIrCgVhZnRlchgEIAEoCzIcLmMzNjAucHJvZmlsZS52MS5DaG9zZW5WYWx1ZSJKChFDaGFuZ2VkTWVtYmVyc2hpcBITCgtjdXN0b21lcl9pZBgBIAEoCRIPCgdzZWdtZW50GAIgASgJEg8KB2VudGVyZWQYAyABKAgiYwoLQ2hvc2VuVmFsdWUSJQoFdmFsdWUYASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDgoGc291cmNlGAIgASgJEhAKCGV2ZW50X2lkGAMgASgJEgsKA2N1dBgEIAEoCCJzChRBY3RpdmF0ZVJ1bGVzUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJEhAKCGRvY3VtZW50GAIgASgJEg4KBnJlYXNvbhgDIAEoCRIUCgxhY3RpdmF0ZWRfYnkYBCABKAkSDwoHcHVycG9zZRgFIAEoCSKCAQoVQWN0aXZhdGVSdWxlc1Jlc3BvbnNlEhYKDmNoZWNrZWRfc3RhdGVzGAEgASgEEg4KBnN0YXRlcxgCIAEoBBIwCglhY3RpdmF0ZWQYAyABKAsyHS5jMzYwLnByb2ZpbGUudjEuUnVsZXNWZXJzaW9uEg8KB3dhaXRpbmcYBCABKAgi2gIKE0V4cGxhaW5UcmFpdFJlcXVlc3QSLQoIY3VzdG9tZXIYASABKAsyGy5jMzYwLmNvbW1vbi52MS5DdXN0b21lclJlZhINCgV0cmFpdBgCIAEoCRIPCgdwdXJwb3NlGAMgASgJEiwKCHZhbGlkX2F0GAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCghrbm93bl9hdBgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASKwoFcnVsZXMYBiABKAsyHC5jMzYwLnByb2ZpbGUudjEuUnVsZXNDaG9pY2USEQoJcGFnZV9zaXplGAcgASgFEhIKCnBhZ2VfdG9rZW4YCCABKAkSMwoRYXRfbGVhc3RfYXNfZnJlc2gYCSADKAsyGC5jMzYwLmNvbW1vbi52MS5Qb3NpdGlvbhIPCgd2ZXJzaW9uGAogASgEIvUBChRFeHBsYWluVHJhaXRSZXNwb25zZRIlCgV2YWx1ZRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIMCgRydWxlGAIgASgJEg0KBW5hbWVkGAMgASgIEhUKDXJ1bGVzX3ZlcnNpb24YBCABKA0SCwoDY3V0GAUgASgIEi4KCmFzc2VydGlvbnMYBiADKAsyGi5jMzYwLnByb2ZpbGUudjEuQXNzZXJ0aW9uEhcKD2Fzc2VydGlvbl9jb3VudBgHIAEoBBIXCg9uZXh0X3BhZ2VfdG9rZW4YCCABKAkSEwoLZXZlbnRfY291bnQYCSABKAQiqwMKCUFzc2VydGlvbhIlCgV2YWx1ZRgBIAEoCzIWLmdvb2dsZS5wcm90b2J1Zi5WYWx1ZRIOCgZzb3VyY2UYAiABKAkSEAoIZXZlbnRfaWQYAyABKAkSEwoLY3VzdG9tZXJfaWQYBCABKAkSLgoKb2NjdXJfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASMAoMcmVjZWl2ZV90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBItCglzZW50X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjEKDW9yaWdpbmFsX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC3JlY29yZF90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZjaG9zZW4YCiABKAgSDAoEbG9zdBgLIAEoCRItCgZmaWVsZHMYDCADKAsyHS5jMzYwLnByb2ZpbGUudjEuRmllbGRWZXJkaWN0IjoKDEZpZWxkVmVyZGljdBIMCgRuYW1lGAEgASgJEg4KBmNob3NlbhgCIAEoCBIMCgRsb3N0GAMgASgJKkgKB1J1bGVzT2YSGAoUUlVMRVNfT0ZfVU5TUEVDSUZJRUQQABIRCg1SVUxFU19PRl9USEVOEAESEAoMUlVMRVNfT0ZfTk9XEAIy2wMKE1Byb2ZpbGVSdWxlc1NlcnZpY2USTwoIR2V0UnVsZXMSIC5jMzYwLnByb2ZpbGUudjEuR2V0UnVsZXNSZXF1ZXN0GiEuYzM2MC5wcm9maWxlLnYxLkdldFJ1bGVzUmVzcG9uc2USUgoJTGlzdFJ1bGVzEiEuYzM2MC5wcm9maWxlLnYxLkxpc3RSdWxlc1JlcXVlc3QaIi5jMzYwLnByb2ZpbGUudjEuTGlzdFJ1bGVzUmVzcG9uc2USYAoNU2ltdWxhdGVSdWxlcxIlLmMzNjAucHJvZmlsZS52MS5TaW11bGF0ZVJ1bGVzUmVxdWVzdBomLmMzNjAucHJvZmlsZS52MS5TaW11bGF0ZVJ1bGVzUmVzcG9uc2UwARJgCg1BY3RpdmF0ZVJ1bGVzEiUuYzM2MC5wcm9maWxlLnYxLkFjdGl2YXRlUnVsZXNSZXF1ZXN0GiYuYzM2MC5wcm9maWxlLnYxLkFjdGl2YXRlUnVsZXNSZXNwb25zZTABElsKDEV4cGxhaW5UcmFpdBIkLmMzNjAucHJvZmlsZS52MS5FeHBsYWluVHJhaXRSZXF1ZXN0GiUuYzM2MC5wcm9maWxlLnYxLkV4cGxhaW5UcmFpdFJlc3BvbnNlYgZwcm90bzM", [file_c360_common_v1_common, file_google_protobuf_struct, file_google_protobuf_timestamp]);
+  fileDesc("ChtjMzYwL3Byb2ZpbGUvdjEvcnVsZXMucHJvdG8SD2MzNjAucHJvZmlsZS52MSJSCgtSdWxlc0Nob2ljZRImCgJvZhgBIAEoDjIYLmMzNjAucHJvZmlsZS52MS5SdWxlc09mSAASEQoHdmVyc2lvbhgCIAEoDUgAQggKBmNob2ljZSIzCg9HZXRSdWxlc1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoDRIPCgdwdXJwb3NlGAIgASgJIpQBChBHZXRSdWxlc1Jlc3BvbnNlEiwKBXJ1bGVzGAEgASgLMh0uYzM2MC5wcm9maWxlLnYxLlJ1bGVzVmVyc2lvbhIQCghkb2N1bWVudBgCIAEoCRIWCg5zZXR0bGVkX3N0YXRlcxgDIAEoBBIOCgZzdGF0ZXMYBCABKAQSGAoQc2hpcHBlZF9kb2N1bWVudBgFIAEoCSJKChBMaXN0UnVsZXNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEg8KB3B1cnBvc2UYAyABKAkiWgoRTGlzdFJ1bGVzUmVzcG9uc2USLAoFcnVsZXMYASADKAsyHS5jMzYwLnByb2ZpbGUudjEuUnVsZXNWZXJzaW9uEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLxAQoMUnVsZXNWZXJzaW9uEg8KB3ZlcnNpb24YASABKA0SMQoNYWN0aXZhdGVfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMYWN0aXZhdGVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRI1CghleHBlY3RlZBgFIAEoCzIjLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZERpZmZlcmVuY2USDwoHc2V0dGxlZBgGIAEoCBIvCgtyZWNvcmRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiowQKEkV4cGVjdGVkRGlmZmVyZW5jZRIRCgljdXN0b21lcnMYASABKAQSGQoRY2hhbmdlZF9jdXN0b21lcnMYAiABKAQSPwoGdHJhaXRzGAMgAygLMi8uYzM2MC5wcm9maWxlLnYxLkV4cGVjdGVkRGlmZmVyZW5jZS5UcmFpdHNFbnRyeRJDCghzZWdtZW50cxgEIAMoCzIxLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZERpZmZlcmVuY2UuU2VnbWVudHNFbnRyeRIaChJ3aXRoaGVsZF9jdXN0b21lcnMYBSABKAQSFwoPd2l0aGhlbGRfdHJhaXRzGAYgAygJEhkKEXdpdGhoZWxkX3NlZ21lbnRzGAcgAygJEg8KB3B1cnBvc2UYCCABKAkSRgoKY3V0X3RyYWl0cxgJIAMoCzIyLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZERpZmZlcmVuY2UuQ3V0VHJhaXRzRW50cnkaLQoLVHJhaXRzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgEOgI4ARpPCg1TZWdtZW50c0VudHJ5EgsKA2tleRgBIAEoCRItCgV2YWx1ZRgCIAEoCzIeLmMzNjAucHJvZmlsZS52MS5FeHBlY3RlZE1vdmVzOgI4ARowCg5DdXRUcmFpdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAQ6AjgBIlcKDUV4cGVjdGVkTW92ZXMSDwoHZW50ZXJlZBgBIAEoBBIMCgRsZWZ0GAIgASgEEg8KB21lbWJlcnMYAyABKAQSFgoOanVkZ2VkX2J5X2xlc3MYBCABKAQiSwoUU2ltdWxhdGVSdWxlc1JlcXVlc3QSEAoIZG9jdW1lbnQYASABKAkSEAoIZXhhbXBsZXMYAiABKA0SDwoHcHVycG9zZRgDIAEoCSKYAgoVU2ltdWxhdGVSdWxlc1Jlc3BvbnNlEhYKDmNoZWNrZWRfc3RhdGVzGAEgASgEEg4KBnN0YXRlcxgCIAEoBBI3CgpkaWZmZXJlbmNlGAMgASgLMiMuYzM2MC5wcm9maWxlLnYxLkV4cGVjdGVkRGlmZmVyZW5jZRIvCghleGFtcGxlcxgEIAMoCzIdLmMzNjAucHJvZmlsZS52MS5DaGFuZ2VkVmFsdWUSMQoFbW92ZXMYBSADKAsyIi5jMzYwLnByb2ZpbGUudjEuQ2hhbmdlZE1lbWJlcnNoaXASDwoHd2FpdGluZxgGIAEoCBIpCgVoaW50cxgHIAMoCzIaLmMzNjAucHJvZmlsZS52MS5SdWxlc0hpbnQiZAoJUnVsZXNIaW50EhIKCmRlZmluaXRpb24YASABKAkSDgoGcmVhc29uGAIgASgJEgwKBHBhdGgYAyABKAkSJQoFdmFsdWUYBCABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUijQEKDENoYW5nZWRWYWx1ZRITCgtjdXN0b21lcl9pZBgBIAEoCRINCgV0cmFpdBgCIAEoCRIsCgZiZWZvcmUYAyABKAsyHC5jMzYwLnByb2ZpbGUudjEuQ2hvc2VuVmFsdWUSKwoFYWZ0ZXIYBCABKAsyHC5jMzYwLnByb2ZpbGUudjEuQ2hvc2VuVmFsdWUiSgoRQ2hhbmdlZE1lbWJlcnNoaXASEwoLY3VzdG9tZXJfaWQYASABKAkSDwoHc2VnbWVudBgCIAEoCRIPCgdlbnRlcmVkGAMgASgIImMKC0Nob3NlblZhbHVlEiUKBXZhbHVlGAEgASgLMhYuZ29vZ2xlLnByb3RvYnVmLlZhbHVlEg4KBnNvdXJjZRgCIAEoCRIQCghldmVudF9pZBgDIAEoCRILCgNjdXQYBCABKAgicwoUQWN0aXZhdGVSdWxlc1JlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCRIQCghkb2N1bWVudBgCIAEoCRIOCgZyZWFzb24YAyABKAkSFAoMYWN0aXZhdGVkX2J5GAQgASgJEg8KB3B1cnBvc2UYBSABKAkiggEKFUFjdGl2YXRlUnVsZXNSZXNwb25zZRIWCg5jaGVja2VkX3N0YXRlcxgBIAEoBBIOCgZzdGF0ZXMYAiABKAQSMAoJYWN0aXZhdGVkGAMgASgLMh0uYzM2MC5wcm9maWxlLnYxLlJ1bGVzVmVyc2lvbhIPCgd3YWl0aW5nGAQgASgIItoCChNFeHBsYWluVHJhaXRSZXF1ZXN0Ei0KCGN1c3RvbWVyGAEgASgLMhsuYzM2MC5jb21tb24udjEuQ3VzdG9tZXJSZWYSDQoFdHJhaXQYAiABKAkSDwoHcHVycG9zZRgDIAEoCRIsCgh2YWxpZF9hdBgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIa25vd25fYXQYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEisKBXJ1bGVzGAYgASgLMhwuYzM2MC5wcm9maWxlLnYxLlJ1bGVzQ2hvaWNlEhEKCXBhZ2Vfc2l6ZRgHIAEoBRISCgpwYWdlX3Rva2VuGAggASgJEjMKEWF0X2xlYXN0X2FzX2ZyZXNoGAkgAygLMhguYzM2MC5jb21tb24udjEuUG9zaXRpb24SDwoHdmVyc2lvbhgKIAEoBCL1AQoURXhwbGFpblRyYWl0UmVzcG9uc2USJQoFdmFsdWUYASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDAoEcnVsZRgCIAEoCRINCgVuYW1lZBgDIAEoCBIVCg1ydWxlc192ZXJzaW9uGAQgASgNEgsKA2N1dBgFIAEoCBIuCgphc3NlcnRpb25zGAYgAygLMhouYzM2MC5wcm9maWxlLnYxLkFzc2VydGlvbhIXCg9hc3NlcnRpb25fY291bnQYByABKAQSFwoPbmV4dF9wYWdlX3Rva2VuGAggASgJEhMKC2V2ZW50X2NvdW50GAkgASgEIqsDCglBc3NlcnRpb24SJQoFdmFsdWUYASABKAsyFi5nb29nbGUucHJvdG9idWYuVmFsdWUSDgoGc291cmNlGAIgASgJEhAKCGV2ZW50X2lkGAMgASgJEhMKC2N1c3RvbWVyX2lkGAQgASgJEi4KCm9jY3VyX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjAKDHJlY2VpdmVfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJc2VudF90aW1lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1vcmlnaW5hbF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtyZWNvcmRfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGY2hvc2VuGAogASgIEgwKBGxvc3QYCyABKAkSLQoGZmllbGRzGAwgAygLMh0uYzM2MC5wcm9maWxlLnYxLkZpZWxkVmVyZGljdCI6CgxGaWVsZFZlcmRpY3QSDAoEbmFtZRgBIAEoCRIOCgZjaG9zZW4YAiABKAgSDAoEbG9zdBgDIAEoCSpICgdSdWxlc09mEhgKFFJVTEVTX09GX1VOU1BFQ0lGSUVEEAASEQoNUlVMRVNfT0ZfVEhFThABEhAKDFJVTEVTX09GX05PVxACMtsDChNQcm9maWxlUnVsZXNTZXJ2aWNlEk8KCEdldFJ1bGVzEiAuYzM2MC5wcm9maWxlLnYxLkdldFJ1bGVzUmVxdWVzdBohLmMzNjAucHJvZmlsZS52MS5HZXRSdWxlc1Jlc3BvbnNlElIKCUxpc3RSdWxlcxIhLmMzNjAucHJvZmlsZS52MS5MaXN0UnVsZXNSZXF1ZXN0GiIuYzM2MC5wcm9maWxlLnYxLkxpc3RSdWxlc1Jlc3BvbnNlEmAKDVNpbXVsYXRlUnVsZXMSJS5jMzYwLnByb2ZpbGUudjEuU2ltdWxhdGVSdWxlc1JlcXVlc3QaJi5jMzYwLnByb2ZpbGUudjEuU2ltdWxhdGVSdWxlc1Jlc3BvbnNlMAESYAoNQWN0aXZhdGVSdWxlcxIlLmMzNjAucHJvZmlsZS52MS5BY3RpdmF0ZVJ1bGVzUmVxdWVzdBomLmMzNjAucHJvZmlsZS52MS5BY3RpdmF0ZVJ1bGVzUmVzcG9uc2UwARJbCgxFeHBsYWluVHJhaXQSJC5jMzYwLnByb2ZpbGUudjEuRXhwbGFpblRyYWl0UmVxdWVzdBolLmMzNjAucHJvZmlsZS52MS5FeHBsYWluVHJhaXRSZXNwb25zZWIGcHJvdG8z", [file_c360_common_v1_common, file_google_protobuf_struct, file_google_protobuf_timestamp]);
 
 /**
  * RulesChoice says by which rules a profile is made. Default: those in force at the known_at that is asked for.
@@ -462,6 +462,13 @@ export type SimulateRulesResponse = Message<"c360.profile.v1.SimulateRulesRespon
    * @generated from field: bool waiting = 6;
    */
   waiting: boolean;
+
+  /**
+   * What the rules that are tried ask for and no customer who was looked at has, at most 100; in the last message only. It may come yet.
+   *
+   * @generated from field: repeated c360.profile.v1.RulesHint hints = 7;
+   */
+  hints: RulesHint[];
 };
 
 /**
@@ -470,6 +477,49 @@ export type SimulateRulesResponse = Message<"c360.profile.v1.SimulateRulesRespon
  */
 export const SimulateRulesResponseSchema: GenMessage<SimulateRulesResponse> = /*@__PURE__*/
   messageDesc(file_c360_profile_v1_rules, 9);
+
+/**
+ * RulesHint is something that a definition asks for and nobody has, as when it is misspelt.
+ *
+ * @generated from message c360.profile.v1.RulesHint
+ */
+export type RulesHint = Message<"c360.profile.v1.RulesHint"> & {
+  /**
+   * Which, such as "segments.de" or "computed.orders".
+   *
+   * @generated from field: string definition = 1;
+   */
+  definition: string;
+
+  /**
+   * TRAIT_OF_NOBODY, VALUE_OF_NOBODY, NO_EVENT_COUNTS (for a computed trait), or INSTANT_PASSED (the condition asks for now to be before it);
+   * others may come.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * What is looked at, such as "traits.country"; empty for NO_EVENT_COUNTS.
+   *
+   * @generated from field: string path = 3;
+   */
+  path: string;
+
+  /**
+   * The value that nobody has there, or the instant. Absent where it isn't about one.
+   *
+   * @generated from field: google.protobuf.Value value = 4;
+   */
+  value?: Value;
+};
+
+/**
+ * Describes the message c360.profile.v1.RulesHint.
+ * Use `create(RulesHintSchema)` to create a new message.
+ */
+export const RulesHintSchema: GenMessage<RulesHint> = /*@__PURE__*/
+  messageDesc(file_c360_profile_v1_rules, 10);
 
 /**
  * ChangedValue is one trait of one customer that other rules would give another value.
@@ -511,7 +561,7 @@ export type ChangedValue = Message<"c360.profile.v1.ChangedValue"> & {
  * Use `create(ChangedValueSchema)` to create a new message.
  */
 export const ChangedValueSchema: GenMessage<ChangedValue> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 10);
+  messageDesc(file_c360_profile_v1_rules, 11);
 
 /**
  * ChangedMembership is a customer who would enter or leave a segment.
@@ -546,7 +596,7 @@ export type ChangedMembership = Message<"c360.profile.v1.ChangedMembership"> & {
  * Use `create(ChangedMembershipSchema)` to create a new message.
  */
 export const ChangedMembershipSchema: GenMessage<ChangedMembership> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 11);
+  messageDesc(file_c360_profile_v1_rules, 12);
 
 /**
  * ChosenValue is a golden value and whose it is.
@@ -588,7 +638,7 @@ export type ChosenValue = Message<"c360.profile.v1.ChosenValue"> & {
  * Use `create(ChosenValueSchema)` to create a new message.
  */
 export const ChosenValueSchema: GenMessage<ChosenValue> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 12);
+  messageDesc(file_c360_profile_v1_rules, 13);
 
 /**
  * ActivateRulesRequest puts rules in force.
@@ -637,7 +687,7 @@ export type ActivateRulesRequest = Message<"c360.profile.v1.ActivateRulesRequest
  * Use `create(ActivateRulesRequestSchema)` to create a new message.
  */
 export const ActivateRulesRequestSchema: GenMessage<ActivateRulesRequest> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 13);
+  messageDesc(file_c360_profile_v1_rules, 14);
 
 /**
  * ActivateRulesResponse is how far it is, and in the last message what was activated.
@@ -679,7 +729,7 @@ export type ActivateRulesResponse = Message<"c360.profile.v1.ActivateRulesRespon
  * Use `create(ActivateRulesResponseSchema)` to create a new message.
  */
 export const ActivateRulesResponseSchema: GenMessage<ActivateRulesResponse> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 14);
+  messageDesc(file_c360_profile_v1_rules, 15);
 
 /**
  * ExplainTraitRequest names a trait of a customer.
@@ -763,7 +813,7 @@ export type ExplainTraitRequest = Message<"c360.profile.v1.ExplainTraitRequest">
  * Use `create(ExplainTraitRequestSchema)` to create a new message.
  */
 export const ExplainTraitRequestSchema: GenMessage<ExplainTraitRequest> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 15);
+  messageDesc(file_c360_profile_v1_rules, 16);
 
 /**
  * ExplainTraitResponse is why a trait has its value.
@@ -840,7 +890,7 @@ export type ExplainTraitResponse = Message<"c360.profile.v1.ExplainTraitResponse
  * Use `create(ExplainTraitResponseSchema)` to create a new message.
  */
 export const ExplainTraitResponseSchema: GenMessage<ExplainTraitResponse> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 16);
+  messageDesc(file_c360_profile_v1_rules, 17);
 
 /**
  * Assertion is one event in which a source said something of a trait, or that a computed trait is made of.
@@ -945,7 +995,7 @@ export type Assertion = Message<"c360.profile.v1.Assertion"> & {
  * Use `create(AssertionSchema)` to create a new message.
  */
 export const AssertionSchema: GenMessage<Assertion> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 17);
+  messageDesc(file_c360_profile_v1_rules, 18);
 
 /**
  * FieldVerdict is whether a field of an object has the value that an event said, or why it hasn't.
@@ -981,7 +1031,7 @@ export type FieldVerdict = Message<"c360.profile.v1.FieldVerdict"> & {
  * Use `create(FieldVerdictSchema)` to create a new message.
  */
 export const FieldVerdictSchema: GenMessage<FieldVerdict> = /*@__PURE__*/
-  messageDesc(file_c360_profile_v1_rules, 18);
+  messageDesc(file_c360_profile_v1_rules, 19);
 
 /**
  * RulesOf is a moment whose rules are meant.
