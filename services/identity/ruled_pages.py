@@ -126,8 +126,9 @@ async def _along(pool: Any, page: Page, rules: Rules, bound: Bound | None) -> se
     found = set(page.hashes)
     while True:
         loaded = await regions.load(pool, page.hashes, 0, rules, found, bound=bound)
-        shared = {node.value_hash for node in loaded.region.shared} - found
+        edge = await sharing.edge(pool, loaded.region)
+        shared = edge.shared - found
         back = await sharing.returning(pool, shared, rules) if shared else set()
-        if not back:
+        if not (more := back | (edge.borders - found)):
             return found
-        found |= back
+        found |= more

@@ -110,12 +110,14 @@ class Simulation:
         returning: set[bytes] = set()
         while True:
             loaded = await regions.load(connection, page, 0, rules, returning)
-            shared = {node.value_hash for node in loaded.region.shared} - returning
+            edge = await sharing.edge(connection, loaded.region)
+            shared = edge.shared - returning
             if asked := shared - verdicts.keys():
                 back = await sharing.returning(connection, asked, rules)
                 await sharing.check_sizes(connection, back)
                 verdicts |= dict.fromkeys(asked, False) | dict.fromkeys(back, True)
-            more = {value_hash for value_hash in shared if verdicts[value_hash]} | regions.differing(loaded.region) - returning
+            more = {value_hash for value_hash in shared if verdicts[value_hash]}
+            more |= (edge.borders | regions.differing(loaded.region)) - returning
             if not more:
                 return loaded
             returning |= more

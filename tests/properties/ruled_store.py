@@ -69,4 +69,11 @@ class RuledStore(Store):
     def _along(self, region: Region, returning: set[Node]) -> set[Node]:
         """With what is settled anew goes what links again under other rules, and all that may take part in more sightings, or in
         others. So nothing is concluded from half of what will be."""
-        return region.shared & returning | region.facts.beyond | (region.told_by.keys() - self.whole.shared)
+        matching = self._matching(region)
+        borders = matching & self.whole.contested - self.whole.component_of.keys()
+        return (region.shared | matching) & returning | borders | region.facts.beyond | (region.told_by.keys() - self.whole.shared)
+
+    def _matching(self, region: Region) -> set[Node]:
+        """As `sharing.edge`."""
+        recorded = region.facts.recorded_by.keys() - (region.shared - region.reconsidered)
+        return {node for found in self.whole.facts.matched if not found.isdisjoint(recorded) for node in found}

@@ -2,8 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+from services.identity.graph.region import Region
 from services.identity.graph.rules import Rules
 from shared.errors import TooLarge
 
@@ -46,6 +47,31 @@ async def _owners(pool: Any, hashes: Iterable[bytes], rules: Rules) -> dict[byte
     found: dict[bytes, list[tuple[str, int]]] = defaultdict(list)
     for row in rows:
         found[row["h"]].append((row["namespace"], row["values"]))
+    return found
+
+
+class Edge(NamedTuple):
+    """What stands outside of components and may lead to a region; value hashes."""
+
+    shared: set[bytes]  # seen with what is in it, or matching that
+    borders: set[bytes]  # matching it
+
+
+async def edge(pool: Any, region: Region) -> Edge:
+    """What links again leads to all that it matches, so those have to lead to it: found from one end alone, the other would never be counted."""
+    found = Edge({node.value_hash for node in region.shared}, set())
+    recorded = region.facts.recorded_by.keys() - (region.shared - region.reconsidered)
+    if not recorded:
+        return found
+    rows = await pool.fetch(
+        """SELECT value_hash, shared FROM identifiers
+           WHERE (shared OR contested AND component IS NULL) AND value_hash IN (
+               SELECT other_hash FROM matches WHERE one_hash = ANY($1::bytea[])
+               UNION SELECT one_hash FROM matches WHERE other_hash = ANY($1::bytea[]))""",
+        [node.value_hash for node in recorded],
+    )
+    for row in rows:
+        (found.shared if row["shared"] else found.borders).add(row["value_hash"])
     return found
 
 
