@@ -2,7 +2,10 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,6 +13,38 @@ import grpc
 from benchmarks.grpc_load import DATA, END_HEADERS, END_STREAM, HEADERS, PREFACE, frame, literal
 from shared.rpc.core.server import CoreServer
 from tests.unit.test_rpc_core import OPTIONS, SERVICE, TIMEOUT_S, Handlers, many, one, served, told, until
+
+ROOT = Path(__file__).parents[2]
+
+# A service that fails doesn't stop its server: its loop ends, and with it what runs there.
+FAILING = """
+import asyncio
+
+from shared.rpc.core.server import CoreServer
+from tests.unit.test_rpc_core import OPTIONS, Handlers, until
+
+
+async def fail() -> None:
+    server, handlers = CoreServer(OPTIONS), Handlers()
+    handlers.register(server)
+    print(server.add_insecure_port("127.0.0.1:0"), flush=True)
+    await server.start()
+    await until(lambda: handlers.begun == 1)
+    raise SystemExit
+
+
+asyncio.run(fail())
+"""
+
+
+def test_whoever_waits_for_a_service_that_fails_is_told_to_ask_again() -> None:
+    """As when another process has taken its log over."""
+    with subprocess.Popen([sys.executable, "-c", FAILING], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        with grpc.insecure_channel(f"127.0.0.1:{process.stdout.readline().strip()}") as channel:
+            method: Any = channel.unary_unary(f"/{SERVICE}/wait")
+            error = method.future(b"", timeout=TIMEOUT_S).exception()
+    assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
 async def test_an_answer_that_cannot_be_sent_is_told_of() -> None:

@@ -172,7 +172,7 @@ class Call:
             self._fail(error)
 
     def _end_cancelled(self) -> None:
-        if self._given_up:
+        if self._given_up or not self._gone:  # by nobody who called: the loop ends, with the service
             self.end(grpc.StatusCode.UNAVAILABLE, "the service stops; ask again")
         else:
             self.end(grpc.StatusCode.CANCELLED)
