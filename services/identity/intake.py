@@ -75,9 +75,9 @@ class Intake:
             with suppress(RegionTooLarge):
                 taken.loaded, taken.settled = await self._graph.settle(news, self._graph.bound(len(groups), busy, PAGE_UNSETTLED))
                 return taken
-        small = await self._small(news, busy)
-        now = [one for group in small for one in group]
-        taken.waits = {one.evidence.event_id: one for one in news if one not in set(now)}
+        small = {one for group in await self._small(news, busy) for one in group}
+        now = [one for one in news if one in small]  # as they came
+        taken.waits = {one.evidence.event_id: one for one in news if one not in small}
         if now:
             taken.loaded, taken.settled = await self._graph.settle(now, self._graph.bound(None, busy))
         await self._place(taken)
@@ -142,11 +142,12 @@ class Intake:
 
     async def _place(self, taken: Taken) -> None:
         """Founds customers for what waits."""
-        nodes = {one.resolving for one in taken.waits.values()}
+        came = list(dict.fromkeys(one.resolving for one in taken.waits.values()))
+        nodes = set(came)
         number = max(taken.loaded.region.known.next_founding_number, self._graph.ledger.next_founding_number)
         taken.apart = apart = await placing.load(self._pool, nodes, number)
         known, resolving = apart.region.known, set(apart.region.resolving)
-        conclusions = found(known, _in_order(nodes, taken.resolved), self._new_id)
+        conclusions = found(known, came, self._new_id)
         apart.region.resolving |= nodes
         for node in nodes - resolving - apart.region.component_of.keys():
             if node not in apart.region.shared and node not in apart.region.contested:
@@ -154,10 +155,6 @@ class Intake:
         apart.said_anew = {node: taken.resolved[node] for node in nodes}
         partition = Partition(links=joined_by(conclusions, known, taken.resolved))
         taken.founded = Settled(conclusions, partition, set(), {*nodes - resolving, *_linked(conclusions)}, set())
-
-
-def _in_order(nodes: Iterable[Node], resolved: Mapping[Node, Evidence]) -> list[Node]:
-    return sorted(nodes, key=lambda node: (resolved[node], node))
 
 
 def _linked(conclusions: Iterable[Conclusion]) -> set[Node]:

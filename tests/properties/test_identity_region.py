@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import replace
+from itertools import cycle
 
 import msgspec
 from hypothesis import given
@@ -12,7 +13,7 @@ from services.identity.graph.facts import Evidence, Facts, Match, Node, Pair, pa
 from services.identity.graph.ownership import divide
 from services.identity.graph.region import Seen, earliest_of
 from services.identity.graph.resolve import Partition
-from services.identity.graph.rules import DEFAULT_RULES, Rules
+from services.identity.graph.rules import DEFAULT_RULES, Namespace, Rules
 from tests.properties.graph_store import Store
 from tests.properties.test_identity_conclude import check_certainty, customers_together
 from tests.properties.test_identity_resolve import (
@@ -111,6 +112,33 @@ def test_in_units_of_any_size_it_is_as_all_at_once(seen: list[Sighting], rules: 
     for first in range(0, len(seen), size):
         store.take([seen_of(one, rules) for one in seen[first : first + size]])
     check(store, seen)
+
+
+UNLIMITED = msgspec.structs.replace(
+    DEFAULT_RULES, namespaces=tuple(Namespace(name=one.name) for one in DEFAULT_RULES.namespaces), others=Namespace(name="*")
+)
+
+
+def founders(store: Store) -> list[Node]:
+    """Oldest first."""
+    known = store.whole.known
+    return sorted(known.own, key=lambda node: known.founding_numbers[known.own[node]])
+
+
+@given(sightings, st.lists(st.integers(1, 6), min_size=1))
+def test_who_is_the_oldest_is_a_matter_of_which_event_came_first_and_not_of_what_came_as_one_unit(
+    seen: list[Sighting], sizes: list[int]
+) -> None:
+    """Where nothing is kept from anybody for a while, and founds a customer meanwhile."""
+    one_by_one, in_units, rest = Store(UNLIMITED), Store(UNLIMITED), [seen_of(one, UNLIMITED) for one in seen]
+    for one in rest:
+        one_by_one.take([one])
+    for size in cycle(sizes):
+        if not rest:
+            break
+        in_units.take(rest[:size])
+        rest = rest[size:]
+    assert founders(in_units) == founders(one_by_one)
 
 
 @given(sightings, sightings, all_rules, st.lists(pairs, max_size=8), st.integers(1, 4))

@@ -124,8 +124,12 @@ def conclude(
     rules: Rules,
     new_id: NewId,
     newly_shared: Collection[Node] = (),
+    came: Iterable[Node] = (),
 ) -> list[Conclusion]:
-    """Evolves `known` to what the partition asks for. `resolving` are the strongest identifiers of all events, known ones too."""
+    """Evolves `known` to what the partition asks for. `resolving` are the strongest identifiers of all events, known ones too.
+
+    `came` are identifiers in the order in which events brought them: who came first is the older, whatever comes as one unit.
+    """
     concluded: list[Conclusion] = []
 
     def take(conclusions: Iterator[Conclusion]) -> None:
@@ -137,14 +141,23 @@ def conclude(
     take(_splits(known, partition, part_of, newly_shared))
     take(_unlinks(known, partition, part_of, founders, newly_shared))
     groups = {id(group): group for group in partition.group_of.values()}
-    for nodes in sorted(sorted(group.nodes, key=lambda node: (rules.rank(node.namespace), node)) for group in groups.values()):
-        if _has_customer(nodes, founders, partition.shared):
-            for part in _parts(nodes, part_of):
-                take(_foundings(known, part, founders, new_id))
-                take(_links(known, part))
-                take(_merges(known, part, new_id))
-            take(_merges(known, nodes, new_id, likely=True))
+    ordered = sorted(sorted(group.nodes, key=lambda node: (rules.rank(node.namespace), node)) for group in groups.values())
+    somebody = [nodes for nodes in ordered if _has_customer(nodes, founders, partition.shared)]
+    wanted = [node for nodes in somebody for part in _parts(nodes, part_of) for node in _wanted(known, part, founders)]
+    for node in _as_they_came(wanted, came):
+        take(_founding(known, node, new_id))
+    for nodes in somebody:
+        for part in _parts(nodes, part_of):
+            take(_links(known, part))
+            take(_merges(known, part, new_id))
+        take(_merges(known, nodes, new_id, likely=True))
     return concluded
+
+
+def _as_they_came(nodes: list[Node], came: Iterable[Node]) -> list[Node]:
+    """What no event brought comes last."""
+    place = {node: number for number, node in enumerate(dict.fromkeys(came))}
+    return sorted(nodes, key=lambda node: place.get(node, len(place)))
 
 
 def _has_customer(group: Collection[Node], founders: Collection[Node], shared: Collection[Node]) -> bool:
@@ -207,17 +220,20 @@ def _unlinks(
             yield Unlinked(customer, node, node in newly_shared)
 
 
-def _foundings(known: Concluded, nodes: list[Node], founders: set[Node], new_id: NewId) -> Iterator[Conclusion]:
-    """`nodes` are a part, strongest first."""
+def _wanted(known: Concluded, nodes: list[Node], founders: set[Node]) -> list[Node]:
+    """Who is to found a customer. `nodes` are a part, strongest first."""
     wanted = [node for node in nodes if node in founders and node not in known.own]
     if not wanted and not any(node in known.own for node in nodes):
-        wanted = nodes[:1]
-    for node in wanted:
-        if node in known.links:
-            yield Unlinked(known.links[node], node)
-        customer = new_id()
-        yield Founded(customer, known.next_founding_number, node)
-        yield Linked(customer, node)
+        return nodes[:1]
+    return wanted
+
+
+def _founding(known: Concluded, node: Node, new_id: NewId) -> Iterator[Conclusion]:
+    if node in known.links:
+        yield Unlinked(known.links[node], node)
+    customer = new_id()
+    yield Founded(customer, known.next_founding_number, node)
+    yield Linked(customer, node)
 
 
 def _links(known: Concluded, nodes: list[Node]) -> Iterator[Conclusion]:

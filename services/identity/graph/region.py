@@ -97,6 +97,7 @@ class Looked(NamedTuple):
     partition: Partition
     news: set[frozenset[Node]]
     resolving: set[Node]  # by what is new
+    came: list[Node]  # what that names, as it came
     before: Before
 
 
@@ -126,7 +127,7 @@ def look(region: Region, seen: Sequence[Seen], rules: Rules, new_id: NewId) -> L
     _label(region, [*links, *_matched(region)], partition.group_of, without, taking, new_id)
     _tell(region, taking, before.shared, rules)
     region.contested = partition.contested
-    return Looked(partition, news, resolving, before)
+    return Looked(partition, news, resolving, _as_they_came(seen, resolving), before)
 
 
 def concluded(region: Region, looked: Looked, rules: Rules, new_id: NewId) -> Settled:
@@ -136,7 +137,7 @@ def concluded(region: Region, looked: Looked, rules: Rules, new_id: NewId) -> Se
     for node in resolving:
         _stand_alone(partition, node)
     newly_shared = partition.shared - before.shared - before.contested
-    conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared)
+    conclusions = conclude(region.known, partition, resolving, rules, new_id, newly_shared, looked.came)
     touched = (before.shared ^ region.shared) | (before.contested ^ region.contested) | (resolving - region.resolving)
     region.resolving = resolving
     touched |= _other(before.told_by, region.told_by)
@@ -144,6 +145,11 @@ def concluded(region: Region, looked: Looked, rules: Rules, new_id: NewId) -> Se
     touched |= _other(before.component_of, region.component_of)
     changed = news | _other(before.component_of_sighting, region.component_of_sighting)
     return Settled(conclusions, partition, changed, touched, news)
+
+
+def _as_they_came(seen: Sequence[Seen], resolving: set[Node]) -> list[Node]:
+    """What an event resolves by comes with the first that does, however often it was named before."""
+    return [node for one in seen for node in (one.resolving, *(named for named in one.nodes if named not in resolving))]
 
 
 def _other(before: Mapping[Key, object], after: Mapping[Key, object]) -> set[Key]:
