@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
 from services.identity.domain.decision import Kind
 from services.identity.graph.borders import met
@@ -15,13 +15,11 @@ from services.identity.records.likeness import Likeness, RecordPair, best
 from services.identity.tables import bounds
 from services.identity.tables.asked import asked_of
 from services.identity.tables.bounds import Bound, RegionTooLarge
+from services.identity.tables.founderless import founderless
 from services.identity.tables.record_tables import likenesses_among, matched_with
 from services.identity.tables.recounting import Recounted, earliest, first_sightings, recount, told_of
 
 SIGHTING_ID_BYTES = 16
-# Also of who has lost what founded it, since the log told that another customer: it is undone.
-MERGES: Final = """SELECT * FROM merges AS m WHERE customer = ANY($1::bytea[]) OR other = ANY($1::bytea[]) AND
-                   NOT EXISTS (SELECT FROM identifiers AS i WHERE own AND i.customer = m.customer)"""
 
 
 @dataclass(slots=True)
@@ -265,18 +263,21 @@ async def load_customers(pool: Any, loaded: Loaded) -> None:
     """As they are now, whatever is there of them from before."""
     known = loaded.region.known
     known.edges, known.likely, loaded.proposals, loaded.resting = {}, set(), {}, {}
-    customers = {*known.links.values(), *known.own.values()}
+    customers = new = {*known.links.values(), *known.own.values()}
     if not customers:
         return
-    for row in await pool.fetch(MERGES, list(customers)):
-        known.edges[row["merge_id"]] = row["customer"], row["other"]
-        known.likely |= {row["merge_id"]} if row["likely"] else set()
-        customers |= {row["customer"], row["other"]}
-    query = "SELECT customer, founding_number, canonical, version FROM customers WHERE customer = ANY($1::bytea[])"
-    for row in await pool.fetch(query, list(customers)):
-        known.founding_numbers[row["customer"]] = row["founding_number"]
-        loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
-        loaded.canonical_of[row["customer"]] = row["canonical"]
+    while new:
+        query = "SELECT customer, founding_number, canonical, version FROM customers WHERE customer = ANY($1::bytea[])"
+        for row in await pool.fetch(query, list(new)):
+            known.founding_numbers[row["customer"]] = row["founding_number"]
+            loaded.versions[row["customer"]] = loaded.stored[row["customer"]] = row["version"]
+            loaded.canonical_of[row["customer"]] = row["canonical"]
+        for row in await pool.fetch("SELECT * FROM merges WHERE customer = ANY($1::bytea[])", list(new)):
+            known.edges[row["merge_id"]] = row["customer"], row["other"]
+            known.likely |= {row["merge_id"]} if row["likely"] else set()
+        named = {*loaded.canonical_of.values(), *(end for ends in known.edges.values() for end in ends)} - customers
+        new = await founderless(pool, named) if named else set()
+        customers = customers | new
     for row in await pool.fetch(
         """SELECT proposal_id, customer, other, reason, cause, weight, doubts, end_hash, other_end_hash, rests FROM proposals
            WHERE customer = ANY($1::bytea[]) AND other = ANY($1::bytea[]) AND state = 'open'
