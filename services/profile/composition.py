@@ -27,7 +27,7 @@ from services.profile.lapses import Lapses
 from services.profile.listed import Listed
 from services.profile.memberships import Keeper
 from services.profile.new_rules import NewRules
-from services.profile.notices import Notices
+from services.profile.notices import Notices, tell_each
 from services.profile.origins import Origins
 from services.profile.owners import Owners
 from services.profile.past_members import PastMembers
@@ -168,8 +168,7 @@ def _forgetting(held: LoadingCache[bytes, Held], owners: Owners, hub: Hub, look:
 def _telling(hub: Hub, notices: Sequence[Notices]) -> Callable[[Sequence[Record]], None]:
     def on_changed(records: Sequence[Record]) -> None:
         hub.changed({record.entry.stream for record in records})
-        for partition in {record.partition for record in records}:
-            notices[partition].tell()
+        tell_each(notices, records)
 
     return on_changed
 

@@ -1,11 +1,13 @@
 """Publishes PROFILE: per partition, which customers changed and up to which position. No personal data.
 
 Nothing is kept for it: the last notice in the stream tells what was published, the log tells the rest. A notice that was
-committed but not published before a crash follows at the next start.
+committed but not published before a crash follows at the next start. What was committed just now needn't be read back from the log.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 import nats.js.errors
@@ -16,7 +18,7 @@ from services.profile.tables.rulebook import RULES_STREAM
 from shared import faults, telemetry, tracing
 from shared.bus.connection import BROKER_DOWN, REQUEST_TIMEOUT_S, ensure_stream
 from shared.events.wire import PROFILE_STREAM, Notice, decode_notice, encode
-from shared.log import LogReader
+from shared.log import LogReader, Record
 from shared.store.pool import DOWN as STORE_DOWN
 from shared.waiting import wait_for_news
 
@@ -26,11 +28,36 @@ RETRY_S = 0.3
 WAIT_S = 5.0
 GATHERING_S = 0.5  # behind a notice: what changes meanwhile is told by one. Who needs it sooner asks a read to be as fresh
 
+TOLD_EVENTS = 4 * PAGE_EVENTS  # in memory, of each partition; what is further behind is read from the log
+
 log = telemetry.logger("notices")
+Changes = Sequence[tuple[int, bytes]]  # (position, stream), in order
+
+
+class Newest:
+    """The newest events of a partition, one behind the other, as they were committed."""
+
+    def __init__(self) -> None:
+        self._changes: deque[tuple[int, bytes]] = deque()
+
+    def add(self, changes: Changes) -> None:
+        if self._changes and changes and changes[0][0] != self._changes[-1][0] + 1:
+            self._changes.clear()
+        self._changes.extend(changes)
+        while len(self._changes) > TOLD_EVENTS:
+            self._changes.popleft()
+
+    def page(self, first: int) -> list[tuple[int, bytes]]:
+        """From position `first` on; nothing where the log has to be asked. Those before are forgotten."""
+        while self._changes and self._changes[0][0] < first:
+            self._changes.popleft()
+        if not self._changes or self._changes[0][0] > first:
+            return []
+        return list(islice(self._changes, PAGE_EVENTS))
 
 
 class Notices:
-    """One publisher a partition. `tell` says that there is news."""
+    """One publisher a partition. `tell` says what was committed."""
 
     def __init__(self, client: Client, reader: LogReader, partition: int) -> None:
         self._context = client.jetstream(timeout=REQUEST_TIMEOUT_S)
@@ -39,9 +66,11 @@ class Notices:
         self._partition = partition
         self._subject = f"{PROFILE_STREAM}.{partition}"
         self._news = asyncio.Event()
+        self._newest = Newest()
         self._traces: tracing.Traces = ()
 
-    def tell(self) -> None:
+    def tell(self, changes: Changes) -> None:
+        self._newest.add(changes)
         if traces := tracing.carried():
             self._traces = tracing.together((self._traces, traces))
         self._news.set()
@@ -62,7 +91,7 @@ class Notices:
         while True:
             self._news.clear()
             traces, self._traces = self._traces, ()
-            changes = await self._reader.changes(self._partition, next_pos, PAGE_EVENTS)
+            changes = self._newest.page(next_pos) or await self._reader.changes(self._partition, next_pos, PAGE_EVENTS)
             if changes:
                 with tracing.stage("publish PROFILE", traces, customers=len(changes)):
                     next_pos, sequence = await self._publish(next_pos, changes, sequence)
@@ -86,3 +115,12 @@ class Notices:
         except nats.js.errors.NotFoundError:
             return 0, 0
         return decode_notice(message.data).last + 1, message.seq
+
+
+def tell_each(notices: Sequence[Notices], records: Sequence[Record]) -> None:
+    """The publisher of each partition of what was committed in it."""
+    changes: dict[int, list[tuple[int, bytes]]] = {}
+    for record in records:
+        changes.setdefault(record.partition, []).append((record.pos, record.entry.stream))
+    for partition, some in changes.items():
+        notices[partition].tell(some)
