@@ -127,4 +127,12 @@ def name_and_hash(namespace: str, value: str, key: bytes) -> tuple[str, bytes]:
 
 
 def _keyed(namespace: str, value: str, key: bytes) -> bytes:
-    return hmac.digest(key, f"{namespace}\0{value}".encode(), hashlib.sha256)[:HASH_BYTES]
+    """HMAC-SHA-256, gone on with from where the key is taken in already: well under half the time of its one-shot form."""
+    keyed = _with_key(key).copy()
+    keyed.update(f"{namespace}\0{value}".encode())
+    return keyed.digest()[:HASH_BYTES]
+
+
+@lru_cache(maxsize=4)  # an installation has one key
+def _with_key(key: bytes) -> hmac.HMAC:
+    return hmac.new(key, digestmod=hashlib.sha256)

@@ -1,6 +1,6 @@
 """An event of a source as it is written to its customer's stream, and what it says of a choice."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.identity.graph.region import Seen
 from services.identity.graph.rules import Rules
@@ -12,8 +12,7 @@ from shared.privacy import Personal
 from shared.vault import DataKey
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Placed(NamedTuple):
     """An event whose customer is found."""
 
     event: RawEvent

@@ -8,7 +8,7 @@ from typing import Any
 from services.identity.activities import Placed, activity_entry, statements_of
 from services.identity.domain.erasure import evolve as evolve_erasure
 from services.identity.domain.familiar import Familiar
-from services.identity.domain.sighting import Sighting, Suppression, admit, sightings_of
+from services.identity.domain.sighting import Sighting, Suppression, Understanding, admit
 from services.identity.drafting import Drafting
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen, earliest_of
@@ -75,6 +75,7 @@ class Unifier:
         self.graph = GraphWriter(pool, ledger, vault, clock, new_id)
         self._intake = Intake(pool, self.graph, clock, new_id)
         self._familiar = Familiar()
+        self._understanding = Understanding(vault.lookup_key)
         self._evidence_key = EvidenceKey(vault.lookup_key).data_key
 
     async def load(self) -> int:
@@ -115,6 +116,7 @@ class Unifier:
     def forget(self) -> None:
         """Something was erased: what it was known by is looked up again."""
         self._familiar.clear()
+        self._understanding.clear()
         self.graph.forget()
 
     async def _unify(self, raw: Sequence[RawEvent], sequence: int, also: Also) -> None:
@@ -199,26 +201,34 @@ class Unifier:
     async def _place(self, fresh: dict[bytes, RawEvent], gone: Mapping[bytes, Suppression]) -> Unit:
         """An event belongs to its strongest identifier's customer, whoever that turns out to be joined with."""
         unit = Unit()
-        sightings = await self._admit(sightings_of(fresh, self.graph.rules, self._vault.lookup_key), unit, gone)
+        sightings = self._understanding.sightings_of(fresh, self.graph.rules)
         seen = {sighting.event_id: sighting.seen() for sighting in sightings}
-        customer_of = await self._settle(seen, unit)
+        familiar = self._familiar.customers_of(seen)
+        sightings = await self._admit(sightings, familiar, unit, gone)
+        if unit.suppressions:
+            seen = {sighting.event_id: sighting.seen() for sighting in sightings}
+            familiar = self._familiar.customers_of(seen)
+        customer_of = await self._settle(seen, familiar, unit)
         for sighting in sightings:
             if sighting.event_id in unit.news:
                 unit.values |= sighting.values()
         unit.taken.loaded.sources = {event_id: fresh[event_id].source for event_id in seen}
         for event_id, one in seen.items():
-            others = tuple(node.value_hash for node in one.nodes if node != one.resolving)
-            unit.placed.append(Placed(fresh[event_id], event_id, one.resolving.value_hash, others, customer_of[event_id]))
+            resolving = one.resolving
+            others = tuple([node.value_hash for node in one.nodes if node != resolving])
+            unit.placed.append(Placed(fresh[event_id], event_id, resolving.value_hash, others, customer_of[event_id]))
             unit.statements += statements_of(event_id, fresh[event_id], one, self.graph.rules)
         return unit
 
-    async def _admit(self, sightings: Sequence[Sighting], unit: Unit, gone: Mapping[bytes, Suppression]) -> list[Sighting]:
-        """What was erased may have been seen often before, so this comes first."""
-        unsure = self._familiar.unsure(sightings)
+    async def _admit(
+        self, sightings: list[Sighting], familiar: Collection[bytes], unit: Unit, gone: Mapping[bytes, Suppression]
+    ) -> list[Sighting]:
+        """What was erased may have been seen often before, so this comes first. Nothing that is familiar is suppressed."""
+        unsure = [sighting for sighting in sightings if sighting.event_id not in familiar]
         hashes = {value_hash for sighting in unsure for value_hash, _ in sighting.identifiers}
         unit.suppressions = (await erasures.suppressions(self._pool, hashes) if hashes else {}) | dict(gone)
         if not unit.suppressions:
-            return list(sightings)
+            return sightings
         admitted = []
         for sighting in sightings:
             found = admit(unit.suppressions, sighting, self.graph.rules)
@@ -228,16 +238,16 @@ class Unifier:
                 admitted.append(found)
         return admitted
 
-    async def _settle(self, seen: dict[bytes, Seen], unit: Unit) -> dict[bytes, bytes]:
+    async def _settle(self, seen: dict[bytes, Seen], familiar: dict[bytes, bytes], unit: Unit) -> dict[bytes, bytes]:
         """{event id: customer}. What was seen like this before changes nothing, unless a question waits for who is seen; the rest changes
         a region of the graph.
         """
         resting = await self._ledger.resting.about({one.resolving.value_hash for one in seen.values()})
-        plain = {event_id: one for event_id, one in seen.items() if one.resolving.value_hash not in resting}
-        customer_of = {event_id: found for event_id, one in plain.items() if (found := self._familiar.customer_of(one)) is not None}
+        stirring = {event_id for event_id, one in seen.items() if one.resolving.value_hash in resting} if resting else set()
+        customer_of = {event_id: found for event_id, found in familiar.items() if event_id not in stirring}
         rest = {event_id: one for event_id, one in seen.items() if event_id not in customer_of}
         stored = await known.known(self._pool, list(rest.values())) if rest else known.Known({}, {})
-        customer_of |= {event_id: customer for event_id, customer in stored.customers.items() if event_id in plain}
+        customer_of |= {event_id: customer for event_id, customer in stored.customers.items() if event_id not in stirring}
         news = earliest_of(one for event_id, one in rest.items() if event_id not in customer_of)
         if news:
             unit.news = {one.evidence.event_id for one in news}

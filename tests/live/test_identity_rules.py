@@ -9,7 +9,7 @@ import pytest
 from services.identity import activating, simulating
 from services.identity.activating import ActivateRules, Activator
 from services.identity.domain.rules_document import RulesDocument, read, rules_of
-from services.identity.domain.sighting import sightings_of
+from services.identity.domain.sighting import Understanding
 from services.identity.graph.difference import Difference
 from services.identity.graph.facts import Node
 from services.identity.recall import NOW, Instants
@@ -77,7 +77,7 @@ async def test_the_tables_follow_rules_whatever_happens_meanwhile(store: Store, 
                 sequence += 1
                 await (await store.unifier()).unify(rest[0], sequence, [])
                 taken = taken + rest.pop(0)
-        sightings = sightings_of({event.message_id.encode(): event for event in taken}, activation.rules, key)
+        sightings = Understanding(key).sightings_of({event.message_id.encode(): event for event in taken}, activation.rules)
         alone = {seen.by.value_hash for one in sightings if (seen := one.seen()).by}
         own = {frozenset(hashes) for hashes in await partition_of_store(store.pool) if len(hashes) > 1}
         assert own == {group for group in oracle(sightings, rules=activation.rules) if len(group) > 1}

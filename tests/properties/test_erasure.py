@@ -58,7 +58,8 @@ class Model:
     def send(self, names: set[str], at: int) -> None:
         parsed = sorted((normalise(*name.split(":", 1)) for name in names), key=lambda i: (DEFAULT_RULES.rank(i.namespace), i))
         seen = Sighting(self.new_id(), Named.of([(hash_of(i, HASH_KEY), i) for i in parsed]), at)
-        unsure = {value_hash for one in self.familiar.unsure([seen]) for value_hash, _ in one.identifiers}
+        familiar = self.familiar.customers_of({seen.event_id: seen.seen()})
+        unsure = set() if familiar else {value_hash for value_hash, _ in seen.identifiers}
         looked_up = {value_hash: found for value_hash, found in self.suppressions.items() if value_hash in unsure}
         sighting = admit(looked_up, seen, DEFAULT_RULES)
         assert sighting == admit(self.suppressions, seen, DEFAULT_RULES), "what is familiar was let in without a look"

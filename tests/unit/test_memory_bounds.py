@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from services.identity.domain.familiar import Familiar
+from services.identity.domain.sighting import Understanding
 from services.identity.graph.facts import Evidence, Node
+from services.identity.graph.rules import DEFAULT_RULES
 from services.identity.tables import outbox
 from services.identity.tables.outbox import Outbox
 from services.profile.cache import LoadingCache
@@ -18,6 +20,7 @@ from services.profile.domain.state import Candidate, Held, LinkedIdentifier, Sta
 from services.profile.tables.states import decode_state, memory_bytes
 from shared import identifiers
 from shared.events.catalogue import encode
+from shared.events.wire import RawEvent
 from shared.ids import derived_id
 from shared.log.writer import KNOWN_STREAMS, LogWriter
 from shared.vault import DataKey
@@ -52,6 +55,23 @@ def test_what_is_familiar_takes_the_bytes_it_may_however_much_was_seen() -> None
     bytes_taken, familiar = taken(seen)
     assert len(familiar._known) > 2_000
     assert bytes_taken < 1.1 * MEGABYTE
+
+
+@pytest.mark.parametrize("long", [1, 500])
+def test_what_is_understood_takes_the_bytes_it_may_however_many_visits_there_were(long: int) -> None:
+    def understood() -> Understanding:
+        understanding = Understanding(bytes(32), MEGABYTE)
+        for number in range(5_000):
+            said = {"user_id": f"user-{number}" * long, "anonymous_id": f"device-{number}"}
+            traits = {"email": f"user-{number}@shop.example"} if number % 2 else {}
+            event = RawEvent(kind="identify", message_id="", source="web", traits=traits, occurred_at=0, received_at=0, **said)  # type: ignore[arg-type]
+            understanding.named(event, DEFAULT_RULES)
+        return understanding
+
+    understood()  # normal forms of texts are kept elsewhere
+    bytes_taken, understanding = taken(understood)
+    assert len(understanding._named) > 50
+    assert 0.3 * MEGABYTE < bytes_taken < 1.1 * MEGABYTE
 
 
 def test_of_the_units_that_were_handed_over_no_more_than_some_megabytes_stay_in_memory() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from struct import Struct
 from typing import Final
 
-from services.identity.domain.sighting import Sighting, Suppression
+from services.identity.domain.sighting import Suppression
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen
 
@@ -38,9 +38,9 @@ class Familiar:
             return None
         return bytes(customer)
 
-    def unsure(self, sightings: Sequence[Sighting]) -> list[Sighting]:
-        """Those whose identifiers may be suppressed."""
-        return [sighting for sighting in sightings if self.customer_of(sighting.seen()) is None]
+    def customers_of(self, seen: Mapping[bytes, Seen]) -> dict[bytes, bytes]:
+        """As `customer_of`, by event id; nothing that these saw is suppressed."""
+        return {event_id: found for event_id, one in seen.items() if (found := self.customer_of(one)) is not None}
 
     def remember(self, fresh: Mapping[tuple[Node, ...], tuple[Evidence, bytes]], suppressions: Mapping[bytes, Suppression]) -> None:
         """`suppressions` are those of all these identifiers. Who came back after an erasure has no past all the same."""

@@ -1,8 +1,10 @@
 """What of an event says who it is about, and what an erasure forbids. Pure; who is who is in `graph`."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from sys import getsizeof
+from typing import Final, NamedTuple
 
 from services.identity.graph.facts import Evidence, Node
 from services.identity.graph.region import Seen
@@ -12,6 +14,9 @@ from shared.events.promotion import Said, promote, said_of
 from shared.events.wire import RawEvent
 from shared.identifiers import Identifier, hash_of
 
+UNDERSTOOD_BYTES: Final = 8 * 1024 * 1024  # of what needs not be understood again: some thousand visits
+UNDERSTOOD_ENTRY_BYTES: Final = 500
+UNDERSTOOD_VALUE_BYTES: Final = 520
 ITSELF = "event"  # the namespace of an event that nothing else names
 
 
@@ -46,19 +51,42 @@ class Sighting(NamedTuple):
         return Seen(self.named.nodes, Evidence(self.occurred_at, self.event_id), by)
 
 
-def sightings_of(events: Mapping[bytes, RawEvent], rules: Rules, key: bytes) -> list[Sighting]:
-    """By event id. Events that say the same of whom they are about are understood once.
+class Understanding:
+    """Whom events name, by their own words: those of a visit say the same, in one unit after another. A cache; what it holds is personal."""
 
-    An event without any usable identifier was accepted all the same: it founds a customer of its own.
-    """
-    understood: dict[tuple[Said, str], Named] = {}
-    sightings = []
-    for event_id, event in events.items():
+    def __init__(self, key: bytes, limit_bytes: int = UNDERSTOOD_BYTES) -> None:
+        self._key = key
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._rules: Rules | None = None  # that all of it was understood by
+        self._named: OrderedDict[tuple[Said, str], Named] = OrderedDict()
+
+    def named(self, event: RawEvent, rules: Rules) -> Named:
+        if rules is not self._rules:
+            self.clear()
+            self._rules = rules
         said = said_of(event), event.region
-        if (named := understood.get(said)) is None:
-            named = understood[said] = named_by(promote(*said), rules, key)
-        sightings.append(_sighting(event_id, event, named, rules, key))
-    return sightings
+        if (named := self._named.get(said)) is None:
+            named = self._named[said] = named_by(promote(*said), rules, self._key)
+            self._bytes += _size(said[0])
+            while self._bytes > self._limit_bytes:
+                (oldest, _), _ = self._named.popitem(last=False)
+                self._bytes -= _size(oldest)
+        return named
+
+    def clear(self) -> None:
+        """Somebody was erased, who must not stay in memory."""
+        self._named.clear()
+        self._bytes = 0
+
+    def sightings_of(self, events: Mapping[bytes, RawEvent], rules: Rules) -> list[Sighting]:
+        """By event id. An event without any usable identifier was accepted all the same: it founds a customer of its own."""
+        return [_sighting(event_id, event, self.named(event, rules), rules, self._key) for event_id, event in events.items()]
+
+
+def _size(said: Said) -> int:
+    """About, of an entry: each value is there as it came, as it is normalised, and as it is hashed."""
+    return UNDERSTOOD_ENTRY_BYTES + sum([UNDERSTOOD_VALUE_BYTES + 2 * getsizeof(value) for _, value in said])
 
 
 def named_by(identifiers: Iterable[Identifier], rules: Rules, key: bytes) -> Named:
