@@ -190,14 +190,19 @@ bad-habits: $(AUDIT)/.installed ## Look for what is seldom safe (bandit)
 	@$(AUDIT)/bin/bandit --quiet -c pyproject.toml -r services shared verify
 
 .PHONY: audit
-audit: bad-habits ## That, and known vulnerabilities of what it is built of (pip-audit; needs its data, and says so where it has none)
+audit: bad-habits ## That, and known vulnerabilities of what it is built of (pip-audit, npm audit; they need data, and it says so where there is none)
 	@$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit requirements-image.lock
+	@if $(has_node); then $(BIN)/python -m tests.audit_node $(TS); else $(call no_node,looked at); fi
 
 .PHONY: sbom
-sbom: $(AUDIT)/.installed ## Write what it is built of as CycloneDX: build/sbom.json
+sbom: $(AUDIT)/.installed ## Write what it is built of as CycloneDX: build/sbom.json, and of the TypeScript client build/sbom-client-typescript.json
 	@mkdir -p build
 	@PYTHONWARNINGS=ignore $(AUDIT)/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON -o build/sbom.json requirements-image.lock
 	@echo build/sbom.json
+	@if $(has_node) && npm sbom --help >/dev/null 2>&1; \
+		then (cd $(TS) && npm sbom --omit=dev --package-lock-only --sbom-format=cyclonedx) >build/sbom-client-typescript.json \
+			&& echo build/sbom-client-typescript.json; \
+		else echo "*** npm 10 is missing, so what the TypeScript client is built of was NOT written ***" >&2; fi
 
 .PHONY: types
 types: setup ## Check the types

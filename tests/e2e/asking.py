@@ -13,7 +13,7 @@ from tests.e2e.client import DEADLINE_S, Platform
 
 PAUSE_S = 0.05
 PURPOSE = "audit"
-NOT_TAKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # the second by the core, of what came as it closed (decision 71)
+NOT_TAKEN = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)  # by the core, of what came as it closed
 
 
 class Asking:

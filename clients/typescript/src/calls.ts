@@ -1,5 +1,5 @@
 /** Calls as a whole: made again where that helps, until their time is over. */
-import type { DescMessage, DescMethodUnary, MessageShape } from "@bufbuild/protobuf";
+import type { DescMessage, DescMethodBiDiStreaming, DescMethodUnary, MessageShape } from "@bufbuild/protobuf";
 import { status as Code } from "@grpc/grpc-js";
 import { performance } from "node:perf_hooks";
 import { setTimeout as after } from "node:timers/promises";
@@ -7,7 +7,7 @@ import { Token, type ServiceName, type Settings } from "./credentials.js";
 import { ClientError, makeError } from "./errors.js";
 import { ProfileService, type Profile, type WatchProfileRequest } from "./gen/c360/profile/v1/profile_pb.js";
 import { Attempts, USUAL_RETRIES, type Retries } from "./retrying.js";
-import { Transport, serviceOf } from "./transport.js";
+import { Transport, serviceOf, type Once } from "./transport.js";
 import { Watching, ended } from "./watching.js";
 
 const USUAL_TIMEOUT_MS = 5_000;
@@ -19,6 +19,8 @@ export interface CallOptions {
   /** Ends it before; what it was aborted with is thrown. A write may have been made. */
   readonly signal?: AbortSignal | undefined;
 }
+
+type Ask<T> = (leftMs: number, once: Once) => Promise<T>;
 
 export const monotonicMs = () => performance.now();
 
@@ -44,24 +46,20 @@ export class Calls {
   async make<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageShape<I>,
-    { timeoutMs, signal }: CallOptions,
+    options: CallOptions,
     requestId = "",
   ): Promise<MessageShape<O>> {
-    const attempts = new Attempts(this.#retries, timeoutMs ?? this.#timeoutMs, monotonicMs, Math.random);
-    const service = serviceOf(method);
-    for (;;) {
-      try {
-        const credential = await this.#credential(service, attempts.leftMs(), signal);
-        return await this.#transport.unary(method, request, attempts.leftMs(), { credential, signal });
-      } catch (thrown) {
-        const error = expected(thrown);
-        error.requestId = requestId;
-        await pause(
-          attempts.after(error, () => this.#renew(service)),
-          signal,
-        );
-      }
-    }
+    const ask: Ask<MessageShape<O>> = (leftMs, once) => this.#transport.unary(method, request, leftMs, once);
+    return this.#made(serviceOf(method), ask, options, requestId);
+  }
+
+  /** The method takes a stream; the request is all of it, and what is told its answers. */
+  async makeAll<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodBiDiStreaming<I, O>,
+    request: MessageShape<I>,
+    options: CallOptions,
+  ): Promise<MessageShape<O>[]> {
+    return this.#made(serviceOf(method), (leftMs, once) => this.#transport.all(method, request, leftMs, once), options, "");
   }
 
   async *watch(
@@ -89,6 +87,23 @@ export class Calls {
         watching.after(error, () => this.#renew("profile")),
         signal,
       );
+    }
+  }
+
+  async #made<T>(service: ServiceName, ask: Ask<T>, { timeoutMs, signal }: CallOptions, requestId: string): Promise<T> {
+    const attempts = new Attempts(this.#retries, timeoutMs ?? this.#timeoutMs, monotonicMs, Math.random);
+    for (;;) {
+      try {
+        const credential = await this.#credential(service, attempts.leftMs(), signal);
+        return await ask(attempts.leftMs(), { credential, signal });
+      } catch (thrown) {
+        const error = expected(thrown);
+        error.requestId = requestId;
+        await pause(
+          attempts.after(error, () => this.#renew(service)),
+          signal,
+        );
+      }
     }
   }
 

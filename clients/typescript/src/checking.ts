@@ -9,9 +9,14 @@ import {
   type CheckBatchResponse,
   type CheckRequest,
   type CheckResponse,
+  type FilterAudienceResponse,
 } from "./gen/c360/consent/v1/consent_pb.js";
+import type { CustomerRefInit } from "./messages.js";
 import { status as Code } from "@grpc/grpc-js";
 import type { Clock } from "./retrying.js";
+
+/** As FilterAudience takes. */
+const BATCH_AT_MOST = 1_000;
 
 /** `clock` never runs backwards; `now` tells the time, in milliseconds since 1970, as well as this machine knows it. */
 export class Verdicts {
@@ -52,6 +57,38 @@ export function verdicts({ results }: CheckBatchResponse): (CheckResponse | Clie
     if (outcome.case === "refusal") return fromRefusal(outcome.value);
     return makeError({ code: Code.INTERNAL, message: "the answer holds no verdict" });
   });
+}
+
+/** Of an audience. */
+export interface Judged {
+  readonly customer: CustomerRefInit;
+  readonly permitted: boolean;
+  /** Why not, as a machine-readable word. */
+  readonly reason: string;
+}
+
+/** In the order of the batch. */
+export function judged(batch: readonly CustomerRefInit[], response: FilterAudienceResponse | undefined): Judged[] {
+  if (response === undefined) throw makeError({ code: Code.INTERNAL, message: "the answer holds no verdicts" });
+  const [permitted, excluded] = [
+    new Set(response.permitted),
+    new Map(response.excluded.map(({ index, reason }) => [index, reason])),
+  ];
+  return batch.map((customer, place) => ({ customer, permitted: permitted.has(place), reason: excluded.get(place) ?? "" }));
+}
+
+/** As many at a time as one question takes, when they are come to. */
+export async function* audienceBatches(
+  customers: Iterable<CustomerRefInit> | AsyncIterable<CustomerRefInit>,
+): AsyncGenerator<CustomerRefInit[], void, undefined> {
+  let batch: CustomerRefInit[] = [];
+  for await (const customer of customers) {
+    batch.push(customer);
+    if (batch.length < BATCH_AT_MOST) continue;
+    yield batch;
+    batch = [];
+  }
+  if (batch.length) yield batch;
 }
 
 function keyOf({ purpose, customer }: CheckRequest): string {

@@ -3,7 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { randomUUID } from "node:crypto";
 import { Cache, USUAL_CACHING } from "./caching.js";
 import { Calls, monotonicMs, type CallOptions } from "./calls.js";
-import { Verdicts, verdicts } from "./checking.js";
+import { Verdicts, audienceBatches, judged, verdicts, type Judged } from "./checking.js";
 import type { Settings } from "./credentials.js";
 import type { ClientError } from "./errors.js";
 import type { Position } from "./gen/c360/common/v1/common_pb.js";
@@ -11,6 +11,7 @@ import {
   CheckBatchRequestSchema,
   CheckRequestSchema,
   ConsentService,
+  FilterAudienceRequestSchema,
   type CheckResponse,
   type RecordDecisionResponse,
 } from "./gen/c360/consent/v1/consent_pb.js";
@@ -27,6 +28,7 @@ import {
   type Profile,
   type TimelineEntry,
 } from "./gen/c360/profile/v1/profile_pb.js";
+import { ExplainTraitRequestSchema, ProfileRulesService, type ExplainTraitResponse } from "./gen/c360/profile/v1/rules_pb.js";
 import { timestamp, type CustomerRefInit } from "./messages.js";
 import { Positions } from "./positions.js";
 import { Profiles } from "./reading.js";
@@ -173,6 +175,19 @@ export class Customer360 {
     } while (pageToken);
   }
 
+  /** Why a trait has its value: what was said of it, what was chosen by which rule, and why each of the others was not. */
+  async explainTrait(
+    customer: CustomerRefInit,
+    trait: string,
+    purpose: string,
+    options: ReadOptions & { readonly pageToken?: string } = {},
+  ): Promise<ExplainTraitResponse> {
+    const atLeastAsFresh = this.#positions.newest(options.fresh);
+    const { pageToken = "" } = options;
+    const request = create(ExplainTraitRequestSchema, { customer, trait, purpose, pageToken, atLeastAsFresh });
+    return this.#calls.make(ProfileRulesService.method.explainTrait, request, options);
+  }
+
   /** The profile now, and whenever it changes, the newest each time; over breaks and restarts. It ends by an error only: NotPermitted once
    * consent ends, WrongState once the customer is erased, or a break that lasts for `patienceMs`; `break` out of the loop to end it. */
   watch(customer: CustomerRefInit, purpose: string, options: WatchOptions = {}): AsyncGenerator<Profile, never, undefined> {
@@ -196,6 +211,25 @@ export class Customer360 {
     const atLeastAsFresh = this.#positions.newest(options.fresh);
     const request = create(CheckBatchRequestSchema, { customers: [...customers], purpose, atLeastAsFresh });
     return verdicts(await this.#calls.make(ConsentService.method.checkBatch, request, options));
+  }
+
+  /** Of up to 1,000, in their order: who permits the purpose. `filterAudience` takes any number. */
+  async judge(customers: readonly CustomerRefInit[], purpose: string, options: ReadOptions = {}): Promise<Judged[]> {
+    const atLeastAsFresh = this.#positions.newest(options.fresh);
+    const request = create(FilterAudienceRequestSchema, { customers: [...customers], purpose, atLeastAsFresh });
+    const [response] = await this.#calls.makeAll(ConsentService.method.filterAudience, request, options);
+    return judged(customers, response);
+  }
+
+  /** Any number, each with whether they permit the purpose; judged a thousand at a time, when they are come to. `timeoutMs` is for each
+   * thousand. */
+  async *filterAudience(
+    customers: Iterable<CustomerRefInit> | AsyncIterable<CustomerRefInit>,
+    purpose: string,
+    options: ReadOptions = {},
+  ): AsyncGenerator<Judged, void, undefined> {
+    const fresh = [...(options.fresh ?? [])];
+    for await (const batch of audienceBatches(customers)) yield* await this.judge(batch, purpose, { ...options, fresh });
   }
 
   /** Records what a person decided; answers once every reader enforces it. It has one effect, however often it is sent; a `requestId` of

@@ -5,6 +5,7 @@
  */
 export type { Caching } from "./caching.js";
 export type { CallOptions } from "./calls.js";
+export type { Judged } from "./checking.js";
 export { Customer360, type ProfileOptions, type ReadOptions, type TimelineOptions, type WatchOptions } from "./client.js";
 export { tokenFile, type Addresses, type Settings, type Tls, type TokenSource } from "./credentials.js";
 export {
@@ -26,6 +27,7 @@ export type {
   CustomerRef,
   CustomerRefInit,
   EventResult,
+  ExplainTraitResponse,
   GetTimelineResponse,
   Identifier,
   IdentifierInit,

@@ -15,6 +15,8 @@ export type {
   Trait,
 } from "./gen/c360/profile/v1/profile_pb.js";
 
+export type { ExplainTraitResponse } from "./gen/c360/profile/v1/rules_pb.js";
+
 export type CustomerRefInit = MessageInitShape<typeof CustomerRefSchema>;
 export type IdentifierInit = MessageInitShape<typeof IdentifierSchema>;
 

@@ -3,11 +3,12 @@ import {
   fromBinary,
   toBinary,
   type DescMessage,
+  type DescMethodBiDiStreaming,
   type DescMethodServerStreaming,
   type DescMethodUnary,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import { Client, Metadata, type ServiceError } from "@grpc/grpc-js";
+import { Client, Metadata, type ClientDuplexStream, type ClientReadableStream, type ServiceError } from "@grpc/grpc-js";
 import { USUAL_ADDRESSES, bearer, channelCredentials, type ServiceName, type Settings } from "./credentials.js";
 import { fromServiceError } from "./errors.js";
 
@@ -19,7 +20,7 @@ const OPTIONS = {
   "grpc.enable_retries": 0,
 };
 
-type AnyMethod = DescMethodUnary | DescMethodServerStreaming;
+type AnyMethod = DescMethodUnary | DescMethodServerStreaming | DescMethodBiDiStreaming;
 
 export interface Once {
   readonly credential: string | undefined;
@@ -80,28 +81,31 @@ export class Transport {
   ): AsyncGenerator<MessageShape<O>, void, undefined> {
     signal?.throwIfAborted();
     const client = this.#client(serviceOf(method));
-    const path = pathOf(method);
-    const call = client.makeServerStreamRequest(
-      path,
-      writer(method.input),
-      reader(method.output),
-      request,
+    const [write, read] = [writer(method.input), reader(method.output)];
+    yield* answers(client.makeServerStreamRequest(pathOf(method), write, read, request, metadataOf(credential), {}), signal);
+  }
+
+  /** The method takes a stream; the request is all of it, and what is told its answers. Throws as `unary`. */
+  async all<I extends DescMessage, O extends DescMessage>(
+    method: DescMethodBiDiStreaming<I, O>,
+    request: MessageShape<I>,
+    timeoutMs: number,
+    { credential, signal }: Once,
+  ): Promise<MessageShape<O>[]> {
+    signal?.throwIfAborted();
+    const client = this.#client(serviceOf(method));
+    const [write, read, deadline] = [writer(method.input), reader(method.output), Date.now() + timeoutMs];
+    const call: ClientDuplexStream<MessageShape<I>, MessageShape<O>> = client.makeBidiStreamRequest(
+      pathOf(method),
+      write,
+      read,
       metadataOf(credential),
-      {},
+      { deadline },
     );
-    call.on("error", () => undefined); // told below; and once nobody reads any more, that it was cancelled is no news
-    const cancel = () => {
-      call.cancel();
-    };
-    signal?.addEventListener("abort", cancel, { once: true });
-    try {
-      for await (const response of call) yield response as MessageShape<O>;
-    } catch (error) {
-      throw whyNot(error, signal);
-    } finally {
-      signal?.removeEventListener("abort", cancel);
-      cancel();
-    }
+    call.end(request);
+    const told: MessageShape<O>[] = [];
+    for await (const answer of answers(call, signal)) told.push(answer);
+    return told;
   }
 
   #client(service: ServiceName): Client {
@@ -112,6 +116,25 @@ export class Transport {
       this.#clients.set(service, client);
     }
     return client;
+  }
+}
+
+async function* answers<O>(
+  call: ClientReadableStream<O> | ClientDuplexStream<never, O>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<O, void, undefined> {
+  call.on("error", () => undefined); // told below; and once nobody reads any more, that it was cancelled is no news
+  const cancel = () => {
+    call.cancel();
+  };
+  signal?.addEventListener("abort", cancel, { once: true });
+  try {
+    for await (const answer of call) yield answer as O;
+  } catch (error) {
+    throw whyNot(error, signal);
+  } finally {
+    signal?.removeEventListener("abort", cancel);
+    cancel();
   }
 }
 

@@ -6,7 +6,9 @@ import {
   byId,
   traitsOf,
   type CheckResponse,
+  type Judged,
   ClientError,
+  EventType,
   type Profile,
 } from "customer360-client";
 import assert from "node:assert/strict";
@@ -88,6 +90,33 @@ test("it tells of several who permits a purpose", () =>
     const [yes, no] = told as CheckResponse[];
     assert.deepEqual([yes?.permitted, no?.permitted, no?.reason], [true, false, "CONSENT_MISSING"]);
     assert.ok(told[2] instanceof InvalidRequest);
+  }));
+
+test("it tells of many who permits a purpose, and each has an answer", () =>
+  withClient({}, async (customers) => {
+    const [willing, unwilling] = [new Person(), new Person()];
+    const events = [willing, unwilling].map(({ userId, email }) => ({
+      type: EventType.IDENTIFY,
+      userId,
+      traits: { email: email.value },
+    }));
+    await customers.record(events);
+    await customers.decide({ identifier: willing.email, purpose: askingConsent, outcome: Outcome.GRANTED, method: "web-form" });
+    const audience = Array.from({ length: 600 }, () => [willing.named, unwilling.named]).flat(); // more than a batch
+    const told: Judged[] = [];
+    for await (const one of customers.filterAudience(audience, askingConsent)) told.push(one);
+    assert.ok(told.length === audience.length && told.every(({ customer }, place) => customer === audience[place]));
+    const reasons = ["", "CONSENT_MISSING"];
+    assert.ok(told.every(({ permitted, reason }, place) => permitted === (place % 2 === 0) && reason === reasons[place % 2]));
+    await assert.rejects(customers.judge([willing.named], "no-such-purpose"), InvalidRequest);
+  }));
+
+test("it is told why a trait has its value", () =>
+  withClient({}, async (customers) => {
+    const person = new Person();
+    await customers.identify(person.lives("Kiel"));
+    const explained = await customers.explainTrait(person.named, "city", "audit");
+    assert.deepEqual([explained.value?.kind.value, explained.assertions.length], ["Kiel", 1]);
   }));
 
 test("errors carry the reason, and neither credentials nor who was asked for", () =>
