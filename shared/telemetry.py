@@ -16,6 +16,9 @@ SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600
 
 EVENTS_ACCEPTED = Counter("c360_events_accepted", "Events answered as durable", ["source"])
 EVENTS_REJECTED = Counter("c360_events_rejected", "Events refused at the door", ["reason"])
+DOOR_UNAVAILABLE = Counter(
+    "c360_door_unavailable", "Requests with events that were not taken for no fault of their sender", ["door", "reason"]
+)
 EVENTS_QUARANTINED = Counter("c360_events_quarantined", "Events that wait for a plan that they fit", ["source"])
 PLAN_VIOLATIONS = Counter("c360_plan_violations", "Breaches of a tracking plan's rules", ["source", "rule", "action"])
 EVENTS_APPLIED = Counter("c360_events_applied", "Events whose effect is committed", ["service"])

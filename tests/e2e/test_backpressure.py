@@ -19,6 +19,7 @@ LIMIT_EVENTS = 3_000
 BATCH = 100
 POLL_S = 0.05
 SENDERS = 8  # at a time
+BROKER_AWAY = 'c360_door_unavailable_total{door="http",reason="BROKER_DOWN"}'
 
 
 class Sender:
@@ -61,9 +62,10 @@ def platform(own_stack: Stack) -> Iterator[Platform]:
         yield platform
 
 
-def metric(stack: Stack, service: str, name: str) -> float:
+def metric(stack: Stack, service: str, name: str, otherwise: float | None = None) -> float:
     lines = httpx.get(stack.endpoints.metrics[service]).text.splitlines()
-    return float(next(line for line in lines if line.startswith(name)).rpartition(" ")[2])
+    found = [float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)]
+    return found[0] if found or otherwise is None else otherwise
 
 
 def test_while_identity_stands_still_callers_get_429_and_nothing_that_was_taken_is_lost(
@@ -98,6 +100,7 @@ def test_while_the_broker_hangs_every_caller_hears_of_it_and_what_is_sent_again_
         pid = stack.pid("nats")
         assert pid is not None
         assert sender.post(batches[0]).status_code == 200
+        before = metric(stack, "ingest", BROKER_AWAY, 0)
         os.kill(pid, signal.SIGSTOP)
         try:
             refused = list(threads.map(sender.post, batches[1:]))
@@ -105,6 +108,7 @@ def test_while_the_broker_hangs_every_caller_hears_of_it_and_what_is_sent_again_
             os.kill(pid, signal.SIGCONT)
         assert {(answer.status_code, answer.json()["code"]) for answer in refused} == {(429, "BROKER_DOWN")}
         assert all(int(answer.headers["retry-after"]) > 0 for answer in refused)
+        assert metric(stack, "ingest", BROKER_AWAY) - before == len(refused)  # which its status doesn't tell from a limit
         for batch in batches:
             sender.until(200, batch)  # some of it may have arrived, in spite of its answer
         newest = platform.newest_position(sender.write_key)

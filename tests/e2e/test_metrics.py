@@ -21,6 +21,7 @@ PATHS = [*BATCH_PATHS, CLOUDEVENTS_PATH, *(path for paths in SINGLE_PATHS.values
 SAYS = {
     "source": r"[\w.:-]{1,100}",
     "caller": r"[\w.:+-]{0,200}",
+    "door": "http|grpc",
     "reason": REASON,
     "rule": REASON,
     "action": WORD,

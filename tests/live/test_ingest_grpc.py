@@ -1,12 +1,15 @@
 """The door over gRPC: the same verdicts as over HTTP, and the registration of sources."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import grpc
+import httpx
 import pytest
 from c360.common.v1.common_pb2 import Identifier
 from c360.ingest.v1 import ingest_pb2 as pb
@@ -247,3 +250,18 @@ async def test_a_registration_names_its_source_and_its_request(door: Door, name:
     with pytest.raises(grpc.RpcError) as refused:
         door.register(name, request_id)
     assert reason_of(refused.value) == reason
+
+
+async def test_what_the_broker_keeps_from_being_taken_is_counted_by_its_cause(door: Door, servers: Stack, ingest: Any) -> None:
+    pid = servers.pid("nats")
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await record(ingest, door.write_key, event())
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert reason_of(refused.value) == "BROKER_DOWN"
+    async with httpx.AsyncClient() as http:
+        metrics = (await http.get(door.metrics)).text
+    assert 'c360_door_unavailable_total{door="grpc",reason="BROKER_DOWN"} 1.0' in metrics

@@ -9,6 +9,7 @@ from c360.ingest.v1 import ingest_pb2, ingest_pb2_grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.ingest.api import away
 from services.ingest.api.bodies import MAX_BODY_BYTES
 from services.ingest.api.positions import position
 from services.ingest.api.room import Room
@@ -68,6 +69,10 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
 
     async def record_unparsed(self, data: bytes, context: Context) -> ingest_pb2.RecordEventsResponse:
         """As RecordEvents. A message of 4 MiB may be 100 MB of objects: nobody unknown makes us parse one."""
+        with away.counted("grpc"):
+            return await self._record_unparsed(data, context)
+
+    async def _record_unparsed(self, data: bytes, context: Context) -> ingest_pb2.RecordEventsResponse:
         await self._ingest.authenticate(write_key_of(context))
         if len(data) > MAX_BODY_BYTES:
             raise _too_large()
@@ -86,13 +91,14 @@ class IngestApi(ingest_pb2_grpc.IngestServiceServicer):
         self, request_iterator: AsyncIterator[ingest_pb2.StreamEventsRequest], context: Context
     ) -> AsyncIterator[ingest_pb2.StreamEventsResponse]:
         write_key = write_key_of(context)
-        await self._ingest.authenticate(write_key)
+        with away.counted("grpc"):
+            await self._ingest.authenticate(write_key)
 
         async def answer(request: ingest_pb2.StreamEventsRequest | _TooLarge) -> ingest_pb2.StreamEventsResponse:
             if isinstance(request, _TooLarge):
                 raise _too_large()
             span = tracing.begin("StreamEvents request", "")  # a call is open for ever: each of its requests is a trace
-            with self._room.share(request.ByteSize()), tracing.serving(span):
+            with away.counted("grpc"), self._room.share(request.ByteSize()), tracing.serving(span):
                 recorded = await self._record(request, write_key)
             return ingest_pb2.StreamEventsResponse(
                 sequence=request.sequence, results=_results(recorded), position=position("ingest", recorded.number)

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.ingest.api import answers, cloudevents, keys
+from services.ingest.api import answers, away, cloudevents, keys
 from services.ingest.api.bodies import BodyReader, delivery_of, key_of, read_batch, read_items, read_single
 from services.ingest.api.settings import browser_settings, source_config
 from services.ingest.app import Ingest, Recorded
@@ -158,7 +158,7 @@ def _routes(method: str, handler: Handler, *paths: str) -> list[Route]:
 def _endpoint(path: str, handler: Handler) -> Handler:
     async def endpoint(request: Request) -> Response:
         try:
-            with tracing.serving(tracing.begin_by(path, request.headers)):
+            with away.counted("http"), tracing.serving(tracing.begin_by(path, request.headers)):
                 response = await handler(request)
         except ClientDisconnect:
             response = Response(status_code=CLIENT_GONE)
