@@ -89,6 +89,13 @@ def test_no_service_answers_who_proves_nothing(closed: Stack) -> None:
             )
 
 
+def test_status_is_told_to_who_proves_nothing_and_says_what_isnt(closed: Stack) -> None:
+    environment = {"PATH": os.environ["PATH"], "C360_DATA_DIR": str(closed.data_directory), "C360_TOKEN": "bad"}
+    shown = subprocess.run([C360, "status"], env=environment, capture_output=True, text=True)
+    assert (shown.returncode, shown.stdout.count("SERVING")) == (0, 4)
+    assert shown.stderr.count("didn't tell of") == shown.stderr.count("CREDENTIAL_") == len(shown.stderr.splitlines()) == 4
+
+
 def test_the_operator_finds_its_token_and_others_dont(closed: Stack, tmp_path: Path) -> None:
     assert c360(closed, "consent", "callers", "list").returncode == 0
     assert c360(closed, "status").returncode == 0
