@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from services.cli.doctor.finding import Finding, Metrics, of_clock, of_health, of_metrics, of_process, of_versions
+from services.cli.doctor.finding import Finding, Metrics, of_clock, of_health, of_metrics, of_process, of_untold, of_versions
 from services.cli.endpoints import SERVICES, Service, find_address
 from services.cli.errors import CommandError
 
@@ -93,8 +93,7 @@ def _parked(service: Service, timeout_s: float) -> list[Finding]:
             stub: Any = parked_pb2_grpc.ParkedServiceStub(channel)
             page = stub.ListParked(parked_pb2.ListParkedRequest(page_size=100), timeout=timeout_s)
     except grpc.RpcError as error:
-        hint = "C360_TOKEN names a caller that may ask for it"
-        return [Finding("unseen", service, f"what it has parked isn't told ({error.code().name})", hint)]
+        return [of_untold(service, error.code().name)]
     except CommandError as error:
         return [Finding("unseen", service, f"what it has parked can't be asked for: {error}", "mend that")]
     if not page.parked:

@@ -42,7 +42,10 @@ def doctor(backup: Backup = None, as_json: AsJson = False, timeout_s: TimeoutS =
         render.document({"healthy": not is_wrong(found), "findings": [one._asdict() for one in found]})
     else:
         for one in found:
-            render.say(f"{SAID[one.severity]}: {one.subject}: {one.what}\n    {one.to_do}")
+            first, *more = [*one.what.splitlines(), one.to_do]
+            render.say(f"{SAID[one.severity]}: {one.subject}: {first}")
+            for line in more:
+                render.say(f"    {line}")
         render.say("something is wrong" if is_wrong(found) else "nothing is wrong, as far as was looked")
     if is_wrong(found):
         raise typer.Exit(1)

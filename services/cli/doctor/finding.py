@@ -172,6 +172,15 @@ def of_process(service: str, address: str, status: str) -> list[Finding]:
     return [Finding("wrong", service, what, "start it, or see in its log why it doesn't: fewer are left to take over")]
 
 
+def of_untold(service: str, code: str) -> Finding:
+    """Of what is parked. A token is blamed for no more than gRPC's codes do."""
+    if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        to_do = "C360_TOKEN or C360_TOKEN_FILE: have it name a caller that may ask for it"
+    else:
+        to_do = f"see {service}'s log, and whether its PostgreSQL answers; docs/runbooks/services.md"
+    return Finding("unseen", service, f"what it has parked isn't told ({code})", to_do)
+
+
 def of_versions(versions: Mapping[str, str]) -> list[Finding]:
     """{service: its release}."""
     if len(set(versions.values())) <= 1:
