@@ -14,7 +14,7 @@ import grpc.aio
 
 from customer360_client.calls import Call, Judged, serialized
 from customer360_client.checking import audience_batches
-from customer360_client.credentials import OPTIONS, Settings, Token, bearer, channel_credentials
+from customer360_client.credentials import OWNER, Answering, Options, Settings, Token, bearer, channel_credentials, channel_options
 from customer360_client.errors import from_rpc_error
 from customer360_client.messages import CustomerRef, Position, Profile, TimelineEntry
 from customer360_client.plans import Plans
@@ -55,7 +55,7 @@ class AsyncClient:
         self._settings = settings or Settings()
         self._plans = Plans(self._settings)
         self._token = Token(self._settings, time.monotonic)
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str, Options], grpc.aio.Channel] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -97,7 +97,7 @@ class AsyncClient:
         request = WatchProfileRequest(customer=customer, purpose=purpose, at_least_as_fresh=self.positions)
         watching = Watching(request, self._settings.retries, patience_s, time.monotonic, random.random)
         while True:
-            method = self._channel("profile").unary_stream(WATCH, serialized, WatchProfileResponse.FromString)
+            method = self._channel("profile", OWNER).unary_stream(WATCH, serialized, WatchProfileResponse.FromString)
             stream = method(watching.open(), metadata=bearer(await self._credential("profile")))
             try:
                 async for response in stream:
@@ -122,7 +122,7 @@ class AsyncClient:
             await asyncio.sleep(attempts.after(error, self._token.renew))
 
     async def _once(self, call: Call[Any], timeout_s: float) -> Any:
-        channel = self._channel(call.service)
+        channel = self._channel(call.service, call.answering)
         metadata = bearer(await self._credential(call.service))
         if call.streams:
             stream = channel.stream_stream(call.method, serialized, call.response.FromString)
@@ -136,13 +136,14 @@ class AsyncClient:
             return self._settings.write_key
         return await asyncio.to_thread(self._token.get) if self._token.waits else self._token.get()
 
-    def _channel(self, service: str) -> grpc.aio.Channel:
-        if service not in self._channels:
-            address: str = getattr(self._settings.addresses, service)
-            credentials = channel_credentials(self._settings, address)
-            self._channels[service] = (
-                grpc.aio.secure_channel(address, credentials, options=OPTIONS)
-                if credentials
-                else grpc.aio.insecure_channel(address, options=OPTIONS)
-            )
-        return self._channels[service]
+    def _channel(self, service: str, answering: Answering) -> grpc.aio.Channel:
+        address: str = getattr(self._settings.addresses, service)
+        key = address, channel_options(address, answering)
+        if (channel := self._channels.get(key)) is None:
+            channel = self._channels[key] = self._opened(*key)
+        return channel
+
+    def _opened(self, address: str, options: Options) -> grpc.aio.Channel:
+        if credentials := channel_credentials(self._settings, address):
+            return grpc.aio.secure_channel(address, credentials, options=options)
+        return grpc.aio.insecure_channel(address, options=options)

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from google.protobuf.message import Message
 
+from customer360_client.credentials import OWNER, READERS, Answering
 from customer360_client.errors import ClientError
 
 Answer = TypeVar("Answer")
 Service = Literal["profile", "consent", "ingest"]
+# What each process of a service answers, also those that stand by for the owner of its log.
+READS: Final = frozenset(
+    f"/c360.{service}/{method}"
+    for service, methods in (
+        ("profile.v1.ProfileService", ("GetProfile", "BatchGetProfiles", "LookupCustomer", "GetTimeline")),
+        ("consent.v1.ConsentService", ("Check", "CheckBatch", "FilterAudience")),
+    )
+    for method in methods
+)
 
 
 def nothing(_error: ClientError) -> None: ...
@@ -32,6 +42,10 @@ class Call(Generic[Answer]):
     at_hand: Answer | None = None
     streams: bool = False
     request_id: str = ""
+
+    @property
+    def answering(self) -> Answering:
+        return READERS if self.method in READS else OWNER
 
     def told(self, error: ClientError) -> ClientError:
         error.request_id = self.request_id

@@ -13,7 +13,7 @@ import grpc
 
 from customer360_client.calls import Call, Judged, serialized
 from customer360_client.checking import audience_batches
-from customer360_client.credentials import OPTIONS, Settings, Token, bearer, channel_credentials
+from customer360_client.credentials import OWNER, Answering, Options, Settings, Token, bearer, channel_credentials, channel_options
 from customer360_client.errors import from_rpc_error
 from customer360_client.messages import CustomerRef, Position, Profile, TimelineEntry
 from customer360_client.plans import Plans
@@ -52,7 +52,7 @@ class Client:
         self._settings = settings or Settings()
         self._plans = Plans(self._settings)
         self._token = Token(self._settings, time.monotonic)
-        self._channels: dict[str, grpc.Channel] = {}
+        self._channels: dict[tuple[str, Options], grpc.Channel] = {}
         self._turn = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Client:
         request = WatchProfileRequest(customer=customer, purpose=purpose, at_least_as_fresh=self.positions)
         watching = Watching(request, self._settings.retries, patience_s, time.monotonic, random.random)
         while True:
-            method = self._channel("profile").unary_stream(WATCH, serialized, WatchProfileResponse.FromString)
+            method = self._channel("profile", OWNER).unary_stream(WATCH, serialized, WatchProfileResponse.FromString)
             stream = method(watching.open(), metadata=bearer(self._token.get()))
             try:
                 for response in stream:
@@ -119,7 +119,7 @@ class Client:
             time.sleep(attempts.after(error, self._token.renew))
 
     def _once(self, call: Call[Any], timeout_s: float) -> Any:
-        channel = self._channel(call.service)
+        channel = self._channel(call.service, call.answering)
         metadata = bearer(self._settings.write_key if call.service == "ingest" else self._token.get())
         if call.streams:
             stream = channel.stream_stream(call.method, serialized, call.response.FromString)
@@ -128,14 +128,15 @@ class Client:
         unary = channel.unary_unary(call.method, serialized, call.response.FromString)
         return unary(call.request, timeout=timeout_s, metadata=metadata)
 
-    def _channel(self, service: str) -> grpc.Channel:
+    def _channel(self, service: str, answering: Answering) -> grpc.Channel:
         with self._turn:
-            if service not in self._channels:
-                address: str = getattr(self._settings.addresses, service)
-                credentials = channel_credentials(self._settings, address)
-                self._channels[service] = (
-                    grpc.secure_channel(address, credentials, options=OPTIONS)
-                    if credentials
-                    else grpc.insecure_channel(address, options=OPTIONS)
-                )
-            return self._channels[service]
+            address: str = getattr(self._settings.addresses, service)
+            key = address, channel_options(address, answering)
+            if (channel := self._channels.get(key)) is None:
+                channel = self._channels[key] = self._opened(*key)
+            return channel
+
+    def _opened(self, address: str, options: Options) -> grpc.Channel:
+        if credentials := channel_credentials(self._settings, address):
+            return grpc.secure_channel(address, credentials, options=options)
+        return grpc.insecure_channel(address, options=options)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import grpc
 
@@ -14,6 +15,12 @@ from customer360_client.caching import Caching
 from customer360_client.retrying import Retries
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
+SEVERAL: Final = ("ipv4:", "ipv6:", "dns:")  # schemes of what may be several addresses
+# Of several processes one does what is the owner's, and all of them answer reads: each tells by its health what it answers.
+Answering = Literal["", "c360.reads"]
+OWNER: Final[Answering] = ""
+READERS: Final[Answering] = "c360.reads"
+Options = tuple[tuple[str, Any], ...]
 # A channel must not sit out gRPC's default pause of up to two minutes when a service is back after one second; retrying is ours.
 OPTIONS: Final = (
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -31,7 +38,7 @@ OPTIONS: Final = (
 
 @dataclass(frozen=True)
 class Addresses:
-    """Of gRPC."""
+    """Of gRPC. Of several processes name all: "ipv4:10.0.0.1:50053,10.0.0.2:50053", or "dns:///profile:50053" where a name has them all."""
 
     profile: str = "127.0.0.1:50053"
     consent: str = "127.0.0.1:50054"
@@ -102,11 +109,25 @@ class Token:
         return callable(self._token)
 
 
+def channel_options(address: str, answering: Answering) -> Options:
+    """Of several processes those are asked whose health says that they answer."""
+    if not address.startswith(SEVERAL):
+        return OPTIONS
+    by_health = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": answering}}
+    return (*OPTIONS, ("grpc.service_config", json.dumps(by_health)))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether all of them are. A name that may be anybody's isn't."""
+    scheme = next((scheme for scheme in SEVERAL if address.startswith(scheme)), "")
+    return all(one.rpartition(":")[0] in LOOPBACK for one in address[len(scheme) :].split(","))
+
+
 def channel_credentials(settings: Settings, address: str) -> grpc.ChannelCredentials | None:
     """None: in clear. Raises ValueError."""
     if settings.tls is not None:
         return grpc.ssl_channel_credentials(settings.tls.root, settings.tls.key, settings.tls.certificate)
-    if (settings.token or settings.write_key) and not settings.in_clear and address.rpartition(":")[0] not in LOOPBACK:
+    if (settings.token or settings.write_key) and not settings.in_clear and not is_loopback(address):
         raise ValueError(f"a credential would go to {address} in clear: give `tls`, or say `in_clear`")
     return None
 
