@@ -13,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = "benchmarks|clients|deploy|docs|docs_site|protos|services|shared|tests|verify"
 PATH = re.compile(rf"(?<![\w./-])(?:{FOLDERS})/[\w./*-]*[\w*]")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # not to an address, nor within the page
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+RUN_ON = re.compile(r"(?:\A|\n\n)((?!- |\* |\d+\. |[ #<|]).*)\n(?:- |\* |\d+\. )")  # a paragraph's line, and a list at once
 PACKAGES = [ROOT / "verify" / "README.md", *(ROOT / "clients").glob("*/README.md")]
 DOCS = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", *PACKAGES])
 
@@ -26,6 +28,13 @@ def missing(page: Path) -> Iterator[str]:
 @pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert list(missing(page)) == []
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_list_begins_behind_a_blank_line(page: Path) -> None:
+    """The site would make one paragraph of it, and a repository's pages wouldn't show that."""
+    text = CODE.sub("", page.read_text())
+    assert RUN_ON.findall(text) == []
 
 
 def test_every_page_is_in_the_navigation_of_the_site() -> None:

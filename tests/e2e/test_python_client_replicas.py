@@ -5,6 +5,7 @@ import re
 import signal
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import customer360_client as c360
@@ -31,7 +32,7 @@ READ = re.compile(r'^c360_rpc_seconds_count\{code="OK",method="[^"]*GetProfile"\
 def installation() -> Iterator[Stack]:
     with fresh_stack(services=SERVICES, replicas=2, auth="jwt") as stack:
         for process in (*processes_of("profile", 2), *processes_of("consent", 2)):
-            eventually(lambda process=process: is_serving(f"{HOST}:{stack.ports[process]}", name=READS), TAKEOVER_S)
+            eventually(partial(is_serving, f"{HOST}:{stack.ports[process]}", name=READS), TAKEOVER_S)
         yield stack
 
 
