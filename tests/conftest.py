@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from hypothesis import settings
 
+from services.stack import ports
 from services.stack.errors import StackError
 from services.stack.ports import SERVICES
 from services.stack.stack import Stack
@@ -18,6 +19,11 @@ USUAL_EXAMPLES = 100
 settings.register_profile("usual", max_examples=USUAL_EXAMPLES, deadline=None)
 settings.register_profile("laws", max_examples=10 * USUAL_EXAMPLES, deadline=None)
 settings.load_profile(os.environ.get("C360_TEST_PROFILE", "usual"))
+
+
+# A port that is free may be another stack's a moment later, so those that start side by side choose among ports of their own.
+WORKER, WORKERS = os.environ.get("PYTEST_XDIST_WORKER", "gw0"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+ports.FREE_PORTS = ports.FREE_PORTS[int(WORKER.removeprefix("gw")) :: WORKERS]
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
