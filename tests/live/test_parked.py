@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -40,6 +41,18 @@ PATIENT: dict[str, Any] = {"timeout": DEADLINE_S, "wait_for_ready": True}  # a s
 new_id = id_maker(now_us)
 
 
+def answered(ask: Callable[[], Any]) -> Any:
+    """A service that has just started stands by until the log is its own: it is asked again."""
+    give_up_at = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return ask()
+        except grpc.RpcError as error:
+            if reason_of(error) != "STANDBY" or time.monotonic() > give_up_at:
+                raise
+        time.sleep(POLL_S)
+
+
 @dataclass
 class World:
     stack: Stack
@@ -48,12 +61,13 @@ class World:
 
     def parked(self, service: str) -> list[pb.Parked]:
         with grpc.insecure_channel(getattr(self.stack.endpoints, service), options=CHANNEL_OPTIONS) as channel:
-            return list(ParkedServiceStub(channel).ListParked(pb.ListParkedRequest(page_size=500), **PATIENT).parked)
+            ask = partial(ParkedServiceStub(channel).ListParked, pb.ListParkedRequest(page_size=500), **PATIENT)
+            return list(answered(ask).parked)
 
     def replay(self, service: str, *parked_ids: str, everything: bool = False) -> list[pb.ReplayResult]:
         request = pb.ReplayParkedRequest(parked_ids=parked_ids, all=everything)
         with grpc.insecure_channel(getattr(self.stack.endpoints, service), options=CHANNEL_OPTIONS) as channel:
-            return list(ParkedServiceStub(channel).ReplayParked(request, **PATIENT).results)
+            return list(answered(partial(ParkedServiceStub(channel).ReplayParked, request, **PATIENT)).results)
 
     def halted(self, service: str) -> bool:
         try:
